@@ -1,0 +1,62 @@
+//! Layouts, names and limits that the kernel side and the user side of cordon share.
+//!
+//! **Byte order.** Packet fields and LPM-trie keys are byte arrays in network order, as on the wire. Every
+//! integer field of a shared struct is in the byte order of the host: kernel and daemon run on the same machine.
+//!
+//! **Layout rules.** Shared structs hold integers and byte arrays only, have no padding (asserted at compile
+//! time) and a fixed size (asserted too). An enum crosses as `u8`. A value stored under an IPv4 LPM-trie key has
+//! an alignment of at most four (`kernel/bpf/lpm_trie.c` keeps the value right behind the key).
+#![no_std]
+
+mod cell;
+mod counter;
+pub mod limits;
+pub mod map_name;
+mod overrides;
+mod sample;
+mod shared;
+mod state;
+mod verdict;
+
+pub use cell::{Cell, Stages};
+pub use counter::{Counter, counter_index, n_counters};
+pub use overrides::{FOREVER, OverrideValue, profile};
+pub use sample::{SampleHeader, SampleVerdict};
+pub use state::{State, StateWord};
+pub use verdict::{Action, Reason, Verdict, class};
+
+/// Version of everything pinned: layouts, map names, meaning of values. A process that finds pins of another
+/// version must not touch them; the pin path carries it as `v1`.
+pub const ABI_VERSION: u32 = 1;
+
+/// Value of the location LPM tries: the class of a prefix.
+#[doc(alias = "BPF_MAP_TYPE_LPM_TRIE")]
+pub type ClassValue = location::ClassValue;
+
+mod location {
+    crate::shared::shared! {
+        /// The class that a location prefix maps to.
+        pub struct ClassValue[4] {
+            /// Row of the class table, host byte order.
+            pub class: u16,
+            /// Zero.
+            pub reserved: u16,
+        }
+    }
+}
+
+shared::shared! {
+    /// What a generation's `META` map holds: enough for a later process to recognise what is loaded.
+    pub struct GenerationMeta[80] {
+        /// [`ABI_VERSION`] of the writer.
+        pub abi_version: u32,
+        /// Generation number, counted up from 1 by each publish.
+        pub number: u32,
+        /// When it was published, Unix time in seconds.
+        pub published_s: u64,
+        /// SHA-256 of the compiled image (matrix, stages, overrides and the location digest).
+        pub image_digest: [u8; 32],
+        /// SHA-256 of the location tables.
+        pub location_digest: [u8; 32],
+    }
+}

@@ -1,0 +1,2 @@
+//! The kernel side of cordon.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Prefix lists and exemptions to override entries.

@@ -1,0 +1,41 @@
+//! Wall-clock instants as the kernel's tables hold them: whole seconds of Unix time in a `u32`.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// An instant, Unix time in seconds, from 1970 to 2106. `u32::MAX` is not an instant: it means "never".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(pub u32);
+
+impl Instant {
+    /// The system's clock now.
+    pub fn now() -> Self {
+        Self(u32::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0))
+    }
+
+    /// Parses RFC 3339 with an offset (`2026-03-01T00:00:00Z`, `2026-03-01T00:00:00+02:00`). The error says
+    /// what is wrong and is meant for the user.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let timestamp: jiff::Timestamp = text.parse().map_err(|error| format!("{error}"))?;
+        match u32::try_from(timestamp.as_second()) {
+            Ok(seconds) if seconds != u32::MAX => Ok(Self(seconds)),
+            _ => Err("instants must lie between 1970 and 2106".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(i64::from(self.0)) {
+            Ok(timestamp) => write!(f, "{timestamp}"),
+            Err(_) => write!(f, "@{}", self.0),
+        }
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,12 @@
+//! cordon's library: policy language, GeoIP data, the pure compiler, the kernel side's loader, the daemon and
+//! the command line. The map of the code is in ARCHITECTURE.md.
+
+pub mod cli;
+pub mod compile;
+pub mod daemon;
+pub mod dataplane;
+pub mod diagnostic;
+pub mod geo;
+pub mod host;
+pub mod instant;
+pub mod policy;

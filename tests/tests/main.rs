@@ -1,0 +1,1 @@
+//! cordon's integration tests: one binary.
