@@ -2,7 +2,10 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes}, programs::XdpContext};
+use aya_ebpf::{
+    helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
 
 /// Copies `N` bytes at `offset` out of the frame; `None` if the frame ends before.
 ///

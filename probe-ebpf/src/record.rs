@@ -7,7 +7,11 @@ use crate::packet::frame_len;
 
 /// Counts a packet and turns its verdict into an XDP action.
 #[inline(always)]
-pub fn record<const MAX: usize>(ctx: &XdpContext, counters: &PerCpuArray<Counter, MAX>, verdict: Verdict) -> u32 {
+pub fn record<const MAX: usize>(
+    ctx: &XdpContext,
+    counters: &PerCpuArray<Counter, MAX>,
+    verdict: Verdict,
+) -> u32 {
     if let Some(counter) = counters.get_ptr_mut(counter_index(verdict.reason, verdict.class)) {
         // SAFETY: the pointer is to this CPU's own copy of a map value. XDP runs in softirq context, where no
         // other XDP program interrupts it on this CPU, so there is no second writer and no need of atomics.

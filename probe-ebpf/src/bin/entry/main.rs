@@ -2,7 +2,10 @@
 //! names.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the `xdp` macro makes an undocumented function beside the documented one")]
+#![expect(
+    missing_docs,
+    reason = "the `xdp` macro makes an undocumented function beside the documented one"
+)]
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use probe_common::{Action, Reason, StateWord, Verdict};
@@ -25,7 +28,11 @@ pub fn cordon_entry(ctx: XdpContext) -> u32 {
     // SAFETY: element 0 of the `STATE` map lives as long as the program. Volatile: one read, no second one that
     // could see another publish.
     let word = StateWord::unpack(unsafe { (&raw const (*state).word).read_volatile() });
-    let slot = if word.deadline_s == 0 { word.active } else { word.effective(clock::boot_ns()) };
+    let slot = if word.deadline_s == 0 {
+        word.active
+    } else {
+        word.effective(clock::boot_ns())
+    };
     // A constant index in each branch lets the kernel patch direct jumps (`bpf_tail_call_direct_fixup`).
     // SAFETY: nothing that needs dropping is alive.
     unsafe {
@@ -51,7 +58,11 @@ fn without_generation(ctx: &XdpContext) -> Verdict {
     if is_failsafe(&facts) {
         return Verdict::without_class(Action::Pass, Reason::NoGenerationFailsafe);
     }
-    let action = if NO_GENERATION_PASS.load() != 0 { Action::Pass } else { Action::Drop };
+    let action = if NO_GENERATION_PASS.load() != 0 {
+        Action::Pass
+    } else {
+        Action::Drop
+    };
     Verdict::without_class(action, Reason::NoGeneration)
 }
 

@@ -12,8 +12,8 @@ use probe_ebpf::{clock, parse::Facts};
 
 use crate::{
     generation_maps::{
-        HAS_DENIES, HAS_OVERRIDES, HAS_STAGES, LOCATION_V4, LOCATION_V6, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_V4,
-        RUNTIME_V6, STAGES, cell,
+        HAS_DENIES, HAS_OVERRIDES, HAS_STAGES, LOCATION_V4, LOCATION_V6, OVERRIDES_V4, OVERRIDES_V6,
+        RUNTIME_V4, RUNTIME_V6, STAGES, cell,
     },
     shared_maps::{STATE, is_failsafe},
 };
@@ -57,7 +57,13 @@ impl Env {
     /// The state and time that a sample asks for.
     #[inline(always)]
     pub fn of_sample(now_s: u32, halted_until_s: u32, with_shared: bool) -> Self {
-        Self { halted_until_s, n_runtime_denies: u64::from(with_shared), wall_offset_ns: 0, now_s, with_shared }
+        Self {
+            halted_until_s,
+            n_runtime_denies: u64::from(with_shared),
+            wall_offset_ns: 0,
+            now_s,
+            with_shared,
+        }
     }
 
     #[inline(always)]
@@ -86,7 +92,11 @@ pub fn judge(facts: &Facts, env: &mut Env) -> Verdict {
     }
 
     let class = class_of(facts);
-    let verdict = |action, reason| Verdict { action, reason, class };
+    let verdict = |action, reason| Verdict {
+        action,
+        reason,
+        class,
+    };
     let is_dropped = !cell_passes(profile::ALL_ORDERS, class, env);
     let mut overrides = Overrides::default();
     if HAS_DENIES.load() != 0 || env.n_runtime_denies != 0 {
@@ -146,7 +156,12 @@ impl Overrides {
                 }
             }
         }
-        Self { asked: true, deny: policy == profile::DENY || runtime == profile::DENY, policy, runtime }
+        Self {
+            asked: true,
+            deny: policy == profile::DENY || runtime == profile::DENY,
+            policy,
+            runtime,
+        }
     }
 }
 

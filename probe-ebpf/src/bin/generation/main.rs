@@ -1,7 +1,10 @@
 //! The programs of a generation: the one that judges packets, and its sibling that judges samples.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the `xdp` macro makes an undocumented function beside the documented one")]
+#![expect(
+    missing_docs,
+    reason = "the `xdp` macro makes an undocumented function beside the documented one"
+)]
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use probe_common::{SampleHeader, SampleVerdict, Verdict};
@@ -41,7 +44,12 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
         return u32::MAX;
     };
     let word = |idx: usize| {
-        u32::from_ne_bytes([header[idx * 4], header[idx * 4 + 1], header[idx * 4 + 2], header[idx * 4 + 3]])
+        u32::from_ne_bytes([
+            header[idx * 4],
+            header[idx * 4 + 1],
+            header[idx * 4 + 2],
+            header[idx * 4 + 3],
+        ])
     };
     let verdict: Verdict = match parse(&ctx, HEADER_LEN) {
         Ok(facts) => judge(&facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
