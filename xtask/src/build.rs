@@ -48,7 +48,7 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<()> {
     process::run(&mut command)
 }
 
-/// Builds for release, then runs a binary of `integration-tests`, which expects `cordon` beside itself.
+/// Builds for release, then runs a binary of `integration-tests`, telling it where `cordon` lies.
 pub fn run_as_root(binary: &str, args: &RunArgs) -> anyhow::Result<()> {
     root_user::require(binary, args.sudo)?;
     build(&BuildArgs { features: None })?;
@@ -62,9 +62,10 @@ pub fn run_as_root(binary: &str, args: &RunArgs) -> anyhow::Result<()> {
         binary,
         "--",
     ]);
-    command.args(&args.args);
+    let (name, cordon) = process::cordon_variable("release")?;
+    command.args(&args.args).env(name, &cordon);
     if args.sudo && !root_user::is_root() {
-        root_user::run_through_sudo(&mut command, &[]);
+        root_user::run_through_sudo(&mut command, &[(name, &cordon)]);
     }
     process::run(&mut command)
 }

@@ -20,6 +20,21 @@ pub fn workspace_root() -> PathBuf {
         .unwrap_or(manifest_dir)
 }
 
+/// Where this build's `cordon` lies, for harness and lab: they need not look for it, nor cargo be there as root.
+pub fn cordon_variable(profile_dir: &str) -> anyhow::Result<(&'static str, String)> {
+    let this = env::current_exe().context("cannot tell where xtask itself lies")?;
+    let target_dir = this
+        .ancestors()
+        .nth(2)
+        .context("xtask lies outside a target directory")?;
+    let cordon = target_dir.join(profile_dir).join("cordon");
+    let cordon = cordon.into_os_string().into_string();
+    match cordon {
+        Ok(cordon) => Ok(("CORDON_BIN", cordon)),
+        Err(cordon) => bail!("the path {} is not UTF-8", cordon.display()),
+    }
+}
+
 /// The cargo that runs this, in the workspace root.
 pub fn cargo(args: &[&str]) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));

@@ -51,11 +51,12 @@ pub fn run(args: &TestArgs) -> anyhow::Result<String> {
     let built_in = started.elapsed();
 
     let started = Instant::now();
+    let cordon = process::cordon_variable("debug")?;
     let mut tally = Tally::default();
     let mut failed_runs = Vec::new();
     for run in &RUNS {
         eprintln!("\n== test: {}", run.name);
-        if !run_tests(&mut command(run, args), &mut tally)? {
+        if !run_tests(&mut command(run, args, &cordon), &mut tally)? {
             failed_runs.push(run.name);
         }
     }
@@ -96,11 +97,11 @@ const RUNS: [Run; 3] = [
     },
 ];
 
-fn command(run: &Run, args: &TestArgs) -> Command {
+fn command(run: &Run, args: &TestArgs, cordon: &(&str, String)) -> Command {
     let mut command = process::cargo(&["test", "--no-fail-fast"]);
     command.args(HOST_PACKAGES).args(run.targets);
     command.args(&args.filter).arg("--").args(run.libtest_args);
-    let mut variables = Vec::new();
+    let mut variables = vec![(cordon.0, cordon.1.as_str())];
     if args.full {
         variables.push(("CORDON_TEST_FULL", "1"));
     }
@@ -202,7 +203,7 @@ mod tests {
             full: true,
             sudo: false,
         };
-        let command = command(&RUNS[2], &args);
+        let command = command(&RUNS[2], &args, &("CORDON_BIN", "x".to_owned()));
         let words: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
         assert_eq!(
             words.join(" "),
