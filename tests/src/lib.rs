@@ -7,6 +7,7 @@
 pub mod cordon_process;
 pub mod demo;
 pub mod frames;
+pub mod images;
 pub mod interrupt;
 pub mod lab;
 pub mod mmdb_writer;
@@ -17,3 +18,4 @@ pub mod rng;
 pub mod scratch;
 pub mod servers;
 pub mod stream;
+pub mod test_run;
