@@ -1,1 +1,4 @@
 //! cordon's integration tests: one binary.
+
+mod examples;
+mod golden;
