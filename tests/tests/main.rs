@@ -8,3 +8,7 @@ mod publish;
 mod swap;
 /// The world database in the kernel against an independent reading of it.
 mod world;
+//! cordon's integration tests: one binary.
+
+mod examples;
+mod golden;
