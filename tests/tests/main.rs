@@ -6,6 +6,8 @@
 
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
+mod examples;
+mod golden;
 /// The harness, before anything is built on it.
 mod lab;
 /// Verdicts on real packets, by the real daemon, from policy files.
