@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod lab;
 pub mod mmdb_writer;
 pub mod netns;
+pub mod oracle;
 pub mod probes;
 pub mod raw_database;
 pub mod rng;
