@@ -1,1 +1,4 @@
-//! cordon's integration tests: one binary.
+//! cordon's integration tests: one binary. They need root, and make everything they touch themselves.
+
+/// The harness, before anything is built on it.
+mod lab;

@@ -9,3 +9,6 @@ mod overrides;
 pub use checks::compile;
 pub use image::{Image, Matrix, Override, ProfileInfo};
 pub use oracle::{Explanation, Query};
+
+mod samples;
+pub use samples::{Sample, samples};
