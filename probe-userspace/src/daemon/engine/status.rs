@@ -53,9 +53,9 @@ impl Engine {
         status.orders = image
             .orders
             .iter()
-            .map(|(id, authority)| OrderRef {
-                id: id.clone(),
-                authority: authority.clone(),
+            .map(|order| OrderRef {
+                id: order.id.clone(),
+                authority: order.authority.clone(),
             })
             .collect();
         status.n_overrides = image.overrides.len();
@@ -73,19 +73,13 @@ impl Engine {
         status.confirm_left_s = state.confirm_left_s;
         status.halted = self.halted(&state);
         status.interfaces = self.dataplane.interfaces()?.iter().map(interface).collect();
-        let classes = self
-            .in_force
-            .as_ref()
-            .map(|in_force| &in_force.image.location.classes);
         status.counters = self
             .dataplane
             .counters()?
             .into_iter()
             .map(|row| CounterRow {
                 reason: row.reason.to_owned(),
-                class: row.class.map(|class| {
-                    classes.map_or_else(|| class.to_string(), |classes| classes.name(class).to_owned())
-                }),
+                class: row.class,
                 packets: row.packets,
                 bytes: row.bytes,
             })
