@@ -1,1 +1,3 @@
 //! cordon's integration tests: one binary.
+
+mod database;
