@@ -4,7 +4,10 @@
 //! `two_maps` publishes the way cordon must not: two maps, replaced one after the other.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the `xdp` macro makes an undocumented function beside the documented one")]
+#![expect(
+    missing_docs,
+    reason = "the `xdp` macro makes an undocumented function beside the documented one"
+)]
 
 use aya_ebpf::{
     Global,
@@ -102,7 +105,11 @@ pub fn two_maps(ctx: XdpContext) -> u32 {
         },
         Err(_) => false,
     };
-    if is_blocked { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
+    if is_blocked {
+        xdp_action::XDP_DROP
+    } else {
+        xdp_action::XDP_PASS
+    }
 }
 
 #[cfg(target_arch = "bpf")]

@@ -50,12 +50,6 @@ impl Engine {
                 "interface {ifname} was detached by somebody: restart the daemon to attach again"
             ));
         }
-        if attached.iter().any(|entry| entry.ifname == ifname) {
-            // The link of an interface of that name that is gone: its pin is in the way.
-            self.dataplane
-                .detach(ifname)
-                .map_err(|error| format!("cannot remove the old link of {ifname}: {error}"))?;
-        }
         let attached = self
             .dataplane
             .attach(ifname, self.settings.host.mode)
@@ -73,7 +67,10 @@ impl Engine {
         let listed: Vec<u32> = self.configured().filter_map(ifindex_of).collect();
         for entry in attached {
             // An interface may have been renamed in the system and in the host file: its index counts.
-            if listed.contains(&entry.ifindex) || self.configured().any(|name| name == entry.ifname) {
+            if entry.ifindex == 0
+                || listed.contains(&entry.ifindex)
+                || self.configured().any(|name| name == entry.ifname)
+            {
                 continue;
             }
             tracing::warn!(ifname = entry.ifname, "not in the host file any more: detaching");
