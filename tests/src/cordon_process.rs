@@ -13,6 +13,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::{
@@ -78,7 +82,7 @@ pub struct HostFile {
     /// `database`; `None`: the embedded one, unless the host has one in the usual places.
     pub database: Option<PathBuf>,
     /// `xdp_mode`.
-    pub xdp_mode: &'static str,
+    pub xdp_mode: String,
 }
 
 impl Default for HostFile {
@@ -87,7 +91,7 @@ impl Default for HostFile {
             interfaces: vec![EDGE_IFNAME.to_owned()],
             failsafe: Vec::new(),
             database: None,
-            xdp_mode: "allow-skb",
+            xdp_mode: "allow-skb".to_owned(),
         }
     }
 }
@@ -295,6 +299,13 @@ impl<'lab> Cordon<'lab> {
         Ok(())
     }
 
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let child = self.child.as_ref().context("no daemon runs")?;
+        let pid = i32::try_from(child.id()).context("a process id out of range")?;
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot send {signal} to the daemon"))
+    }
+
     /// Whether the daemon runs.
     pub fn is_running(&mut self) -> bool {
         self.child
@@ -335,6 +346,10 @@ impl<'lab> Cordon<'lab> {
     fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
         let mut command = self.lab.edge.command(binary()?);
         command.arg("-c").arg(self.host_path()).args(args);
+        // Who sits at this terminal is no part of the lab: cordon would guard their way in.
+        for variable in ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"] {
+            command.env_remove(variable);
+        }
         Ok(command)
     }
 

@@ -7,13 +7,16 @@
 pub mod cordon_process;
 pub mod demo;
 pub mod frames;
+pub mod images;
 pub mod interrupt;
 pub mod lab;
 pub mod mmdb_writer;
 pub mod netns;
+pub mod oracle;
 pub mod probes;
 pub mod raw_database;
 pub mod rng;
 pub mod scratch;
 pub mod servers;
 pub mod stream;
+pub mod test_run;

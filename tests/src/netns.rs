@@ -134,13 +134,14 @@ impl Netns {
 }
 
 type Spawned = std::io::Result<Child>;
+type Starter = mpsc::Sender<(Command, mpsc::Sender<Spawned>)>;
 
 /// Starts a command that is killed when this process ends, however it ends.
 ///
 /// The kernel sends the death signal when the *thread* that started the child ends, so one thread that lives as
 /// long as the process starts them all.
 pub fn spawn_bound(mut command: Command) -> anyhow::Result<Child> {
-    static STARTER: OnceLock<Mutex<mpsc::Sender<(Command, mpsc::Sender<Spawned>)>>> = OnceLock::new();
+    static STARTER: OnceLock<Mutex<Starter>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {
         let (sender, receiver) = mpsc::channel::<(Command, mpsc::Sender<Spawned>)>();
         thread::spawn(move || {

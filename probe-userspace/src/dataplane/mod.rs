@@ -287,9 +287,10 @@ impl Dataplane {
         Ok(counters::rows(&sums))
     }
 
-    /// The entry program, for BPF_PROG_TEST_RUN by tests and benches: what an interface would run.
-    pub fn entry_program(&self) -> &Xdp {
-        &self.entry
+    /// Another handle on the entry program, for BPF_PROG_TEST_RUN by tests and benches: what an interface runs.
+    pub fn open_entry_program(&self) -> Result<Xdp, DataplaneError> {
+        Xdp::from_pin(self.pins.entry(), XdpAttachType::Interface)
+            .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
     }
 
     /// Size in verified instructions of a program of the active generation, or of the entry program.

@@ -21,6 +21,10 @@ pub trait Address: Copy + Default + Ord + Debug + Send + Sync + 'static {
     fn previous(self) -> Option<Self>;
     /// The address as the standard library has it.
     fn to_ip(self) -> IpAddr;
+    /// The address as a number that is wide enough for both families.
+    fn to_number(self) -> u128;
+    /// The address of a number, which is one of this family's.
+    fn from_number(number: u128) -> Self;
 }
 
 macro_rules! address {
@@ -48,6 +52,14 @@ macro_rules! address {
 
             fn to_ip(self) -> IpAddr {
                 <$ip>::from(self).into()
+            }
+
+            fn to_number(self) -> u128 {
+                self.into()
+            }
+
+            fn from_number(number: u128) -> Self {
+                number as $number
             }
         }
     };

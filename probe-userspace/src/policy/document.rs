@@ -22,9 +22,18 @@ pub(crate) struct Document<'a> {
     file: &'a str,
     text: &'a str,
     index: TextIndex<'a>,
+    /// Lines that are no valid TOML, and those below a header that is none.
     broken_lines: BTreeSet<u32>,
+    /// What the broken lines begin with: keys that are not missing, only unreadable.
+    broken_words: BTreeSet<&'a str>,
     remarks: Vec<Diagnostic>,
+    /// Remarks that are counted only.
+    n_dropped: usize,
+    is_refused: bool,
 }
+
+/// Remarks kept before sorting; a hostile file has millions.
+const MAX_KEPT: usize = 10 * MAX_REMARKS;
 
 /// Parses TOML as far as it is valid. Hand the errors to [`Document::new`].
 pub(crate) fn parse_toml(text: &str) -> (DeTable<'_>, Vec<toml::de::Error>) {
@@ -40,12 +49,21 @@ impl<'a> Document<'a> {
             text,
             index: TextIndex::new(text),
             broken_lines: BTreeSet::new(),
+            broken_words: BTreeSet::new(),
             remarks: Vec::new(),
+            n_dropped: 0,
+            is_refused: false,
         };
         for error in syntax_errors {
             document.syntax_error(error);
         }
+        document.break_lines_below_broken_headers();
         document
+    }
+
+    /// Whether any line is no valid TOML.
+    pub fn has_broken_lines(&self) -> bool {
+        !self.broken_lines.is_empty()
     }
 
     /// The file as the user named it.
@@ -85,16 +103,13 @@ impl<'a> Document<'a> {
     /// Collects a remark, unless it stands on a line whose syntax is broken.
     pub fn remark(&mut self, remark: Diagnostic) {
         if !self.broken_lines.contains(&remark.place.line) {
-            self.remarks.push(remark);
+            self.keep(remark);
         }
     }
 
-    /// Whether a line that is no valid TOML begins with this key: then the key is not missing, only unreadable.
+    /// Whether a line that is no valid TOML begins with this key.
     pub fn has_broken_line_for(&self, key: &str) -> bool {
-        self.broken_lines.iter().any(|line| {
-            let rest = self.index.line(*line).trim_start().strip_prefix(key);
-            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '-'))
-        })
+        self.broken_words.contains(key)
     }
 
     /// A value as the user wrote it, short enough for a message.
@@ -105,46 +120,68 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// All remarks, in the order of the file, and whether the file is refused.
+    /// Whether the file is refused, and all remarks in the order of the file.
     pub fn finish(self) -> (bool, Vec<Diagnostic>) {
         let mut remarks = self.remarks;
         remarks.sort_by(|a, b| a.place.cmp(&b.place).then(b.severity.cmp(&a.severity)));
         remarks.dedup();
-        let refused = crate::diagnostic::has_errors(&remarks);
-        if remarks.len() > MAX_REMARKS {
-            let rest = remarks.split_off(MAX_REMARKS);
-            let severity = rest
-                .iter()
-                .map(|remark| remark.severity)
-                .max()
-                .unwrap_or(Severity::Warning);
+        let n_hidden = self.n_dropped + remarks.len().saturating_sub(MAX_REMARKS);
+        remarks.truncate(MAX_REMARKS);
+        if n_hidden > 0 {
+            let summary = Diagnostic::error(
+                Place::file(self.file),
+                "",
+                format!("{n_hidden} more remarks are not shown"),
+                "correct those above first",
+            );
             remarks.push(Diagnostic {
-                severity,
-                ..Diagnostic::error(
-                    Place::file(self.file),
-                    "",
-                    format!("{} more remarks are not shown", rest.len()),
-                    "correct those above first",
-                )
+                severity: if self.is_refused {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                },
+                ..summary
             });
         }
-        (refused, remarks)
+        (self.is_refused, remarks)
+    }
+
+    fn keep(&mut self, remark: Diagnostic) {
+        self.is_refused |= remark.severity == Severity::Error;
+        if self.remarks.len() < MAX_KEPT {
+            self.remarks.push(remark);
+        } else {
+            self.n_dropped += 1;
+        }
     }
 
     fn syntax_error(&mut self, error: &toml::de::Error) {
         let span = error.span().unwrap_or(0..0);
         let mut place = self.place_at(span.start);
-        // An error at the line end is reported behind the newline: it belongs to the line before.
-        if place.column == 1 && span.is_empty() && span.start > 0 && span.start == self.text.len() {
+        // An error at the end of the text is reported behind the last newline: it belongs to the line before.
+        if place.column == 1 && span.start > 0 && span.start == self.text.len() {
             place = self.place_at(span.start - 1);
         }
         // What follows the first error of a line is mostly its echo.
         if !self.broken_lines.insert(place.line) {
             return;
         }
-        let (message, fix) = explain_syntax(error.message());
+        let line = self.index.line(place.line).trim_start();
+        let word_end = line.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+        self.broken_words.insert(&line[..word_end.unwrap_or(line.len())]);
+        let (message, fix) = explain_syntax(error.message(), span.is_empty());
         let value = self.quote_span(span);
-        self.remarks.push(Diagnostic::error(place, value, message, fix));
+        self.keep(Diagnostic::error(place, value, message, fix));
+    }
+
+    /// Keys below a header that could not be read are counted to the table above: remarks on them would mislead.
+    fn break_lines_below_broken_headers(&mut self) {
+        let is_header = |line: &u32| self.index.line(*line).trim_start().starts_with('[');
+        let headers: Vec<u32> = self.broken_lines.iter().copied().filter(is_header).collect();
+        for header in headers {
+            let below = (header + 1..=self.index.n_lines()).take_while(|line| !is_header(line));
+            self.broken_lines.extend(below);
+        }
     }
 
     fn quote_span(&self, span: Range<usize>) -> String {
@@ -157,7 +194,10 @@ impl<'a> Document<'a> {
 }
 
 /// The parser's message, and what to do about the common ones.
-fn explain_syntax(message: &str) -> (String, &'static str) {
+fn explain_syntax(message: &str, is_empty: bool) -> (String, &'static str) {
+    if message.starts_with("string values must be quoted") && is_empty {
+        return ("the value is missing".to_owned(), "write `key = value`");
+    }
     if message == "duplicate key" {
         let message = "the same key is given twice in one table";
         return (message.to_owned(), "keep one of the two");
@@ -176,6 +216,12 @@ fn explain_syntax(message: &str) -> (String, &'static str) {
         "close the inline table with `}`"
     } else if message.starts_with("invalid basic string") || message.starts_with("invalid literal string") {
         "close the string with the quote that opened it"
+    } else if message.starts_with("invalid date") || message.starts_with("invalid time") {
+        "write instants like `2026-03-01T00:00:00Z`"
+    } else if message.starts_with("invalid unquoted key") {
+        "keys are made of letters, digits, `_` and `-`"
+    } else if message.starts_with("extra comma") {
+        "remove the comma"
     } else {
         ""
     };

@@ -168,7 +168,7 @@ fn country(document: &mut Document<'_>, item: Item<'_>) -> Option<&'static str> 
         unknown_country(document, item, written);
         return None;
     };
-    if upper != written {
+    if upper != written && country.alias_of.is_none() {
         document.warning(
             item.node,
             "country codes are written in capitals",
@@ -204,7 +204,15 @@ fn unknown_country(document: &mut Document<'_>, item: Item<'_>, written: &str) {
     let fix = if similar.is_empty() {
         "write the two-letter code of ISO 3166-1, as in `RU`".to_owned()
     } else {
-        format!("did you mean {}?", similar.join(" or "))
+        format!("did you mean {}?", join_or(&similar))
     };
     document.error(item.node, "unknown country code", fix);
+}
+
+/// `a, b or c`.
+fn join_or(words: &[String]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.join(""),
+    }
 }

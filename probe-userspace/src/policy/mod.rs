@@ -18,6 +18,8 @@ mod parse;
 pub(crate) mod prefix;
 mod similar;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 pub(crate) mod value;
 

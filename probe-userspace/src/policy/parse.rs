@@ -110,7 +110,7 @@ pub fn parse(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
 fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option<Policy> {
     // A newer language may mean anything by its keys: judging them would only bury the one thing to say.
     if let Some(node) = tree.get("version") {
-        let item = Item { key: "version", node };
+        let item = Item::value("version", node);
         if read_version(document, item) == Version::Newer {
             return None;
         }

@@ -46,8 +46,39 @@ pub(crate) struct Shape {
 pub(crate) struct Item<'a> {
     /// Name of the key.
     pub key: &'static str,
-    /// Its value, or an element of it.
+    /// Its value, or an element of the list that is its value.
     pub node: Node<'a>,
+    /// Whether it is an element.
+    pub is_element: bool,
+}
+
+impl<'a> Item<'a> {
+    /// The value of a key.
+    pub fn value(key: &'static str, node: Node<'a>) -> Self {
+        Self {
+            key,
+            node,
+            is_element: false,
+        }
+    }
+
+    /// An element of the list that is the value of a key.
+    pub fn element(key: &'static str, node: Node<'a>) -> Self {
+        Self {
+            key,
+            node,
+            is_element: true,
+        }
+    }
+
+    /// What to write for a value that stands in quotes.
+    pub fn quoted(&self, value: &str) -> String {
+        if self.is_element {
+            format!("write `\"{value}\"`")
+        } else {
+            format!("write `{} = \"{value}\"`", self.key)
+        }
+    }
 }
 
 /// A table whose keys were checked.
@@ -84,7 +115,7 @@ impl<'a> Table<'a> {
 
     /// The value of a key.
     pub fn get(&self, key: &'static str) -> Option<Item<'a>> {
-        self.entries.get(key).map(|node| Item { key, node })
+        self.entries.get(key).map(|node| Item::value(key, node))
     }
 
     /// The value of a key, read by a function that reports what it cannot take.
@@ -132,7 +163,11 @@ impl<'a> Table<'a> {
                 "split the policy, or join tables",
             );
         }
-        elements.iter().take(max).map(|node| Item { key, node }).collect()
+        elements
+            .iter()
+            .take(max)
+            .map(|node| Item::element(key, node))
+            .collect()
     }
 
     fn check_keys(&self, document: &mut Document<'a>, shape: &Shape) {
@@ -157,6 +192,10 @@ impl<'a> Table<'a> {
             let message = format!("unknown key in {}", shape.label);
             document.remark(Diagnostic::error(place, shorten(name), message, fix));
         }
+        if self.entries.is_empty() && document.has_broken_lines() && self.place.line == 0 {
+            // Not one line of the file could be read: it is no TOML at all.
+            return;
+        }
         for key in shape.keys {
             if let Some((why, fix)) = key.missing
                 && !self.entries.contains_key(key.name)
@@ -180,9 +219,10 @@ pub(crate) fn wrong_type(document: &mut Document<'_>, item: Item<'_>, expected: 
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
+    let subject = if item.is_element { "an element of " } else { "" };
     document.error(
         item.node,
-        format!("`{}` must be {expected}, not {found}", item.key),
+        format!("{subject}`{}` must be {expected}, not {found}", item.key),
         fix,
     );
 }

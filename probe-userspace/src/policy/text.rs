@@ -86,6 +86,11 @@ impl<'a> TextIndex<'a> {
             .unwrap_or("")
     }
 
+    /// Number of lines.
+    pub fn n_lines(&self) -> u32 {
+        u32::try_from(self.line_starts.len()).unwrap_or(u32::MAX)
+    }
+
     fn chars_up_to(&self, offset: usize) -> usize {
         let chunk = offset / STRIDE;
         match self.chars_before.get(chunk) {

@@ -17,8 +17,7 @@ pub(crate) fn string<'a>(document: &mut Document<'_>, item: Item<'a>) -> Option<
     match item.node.get_ref() {
         DeValue::String(value) => Some(value.as_ref()),
         _ => {
-            let fix = format!("write `{} = \"...\"`", item.key);
-            wrong_type(document, item, "a string", &fix);
+            wrong_type(document, item, "a string", &item.quoted("..."));
             None
         }
     }
@@ -31,7 +30,7 @@ pub(crate) fn text(document: &mut Document<'_>, item: Item<'_>) -> Option<String
         document.error(
             item.node,
             format!("`{}` is empty", item.key),
-            "say something, or see docs/policy.md",
+            format!("fill it in: `{} = \"...\"`", item.key),
         );
         return None;
     }
@@ -119,7 +118,7 @@ pub(crate) fn possibly_empty_list<'a>(
     match item.node.get_ref() {
         DeValue::Array(elements) => {
             let key = item.key;
-            Some(elements.iter().map(|node| Item { key, node }).collect())
+            Some(elements.iter().map(|node| Item::element(key, node)).collect())
         }
         DeValue::String(_) => {
             let fix = format!("put it in brackets: `{} = [{example}]`", item.key);
@@ -145,24 +144,24 @@ pub(crate) fn choice<T: Copy>(
     choices: &[(&str, T)],
     synonyms: &[(&str, &str)],
 ) -> Option<T> {
-    let value = string(document, item)?;
+    let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+    let words = words.join(" or ");
+    let DeValue::String(value) = item.node.get_ref() else {
+        wrong_type(document, item, &words, &item.quoted(choices[0].0));
+        return None;
+    };
     if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == value) {
         return Some(*choice);
     }
-    let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
     let synonym = synonyms.iter().find(|(word, _)| word.eq_ignore_ascii_case(value));
     let close = synonym
         .map(|(_, word)| *word)
         .or_else(|| similar(value, choices.iter().map(|(word, _)| *word)));
     let fix = match close {
-        Some(close) => format!("write `{} = \"{close}\"`", item.key),
-        None => format!("write one of {}", words.join(", ")),
+        Some(close) => item.quoted(close),
+        None => format!("choose one of them, as in `{} = \"{}\"`", item.key, choices[0].0),
     };
-    document.error(
-        item.node,
-        format!("`{}` must be {}", item.key, words.join(" or ")),
-        fix,
-    );
+    document.error(item.node, format!("`{}` must be {words}", item.key), fix);
     None
 }
 
