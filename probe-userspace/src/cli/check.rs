@@ -53,7 +53,7 @@ impl Check {
         let checked = Checked {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),
-            orders: image.orders.iter().map(|(id, _)| id.clone()).collect(),
+            orders: image.orders.iter().map(|order| order.id.clone()).collect(),
             classes_dropped: classes_dropped(&image, now),
             n_classes: location.classes.len(),
             n_overrides: image.overrides.len(),

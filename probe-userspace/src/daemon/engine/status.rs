@@ -53,9 +53,9 @@ impl Engine {
         status.orders = image
             .orders
             .iter()
-            .map(|(id, authority)| OrderRef {
-                id: id.clone(),
-                authority: authority.clone(),
+            .map(|order| OrderRef {
+                id: order.id.clone(),
+                authority: order.authority.clone(),
             })
             .collect();
         status.n_overrides = image.overrides.len();
