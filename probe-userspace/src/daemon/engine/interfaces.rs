@@ -12,10 +12,15 @@ pub(super) struct Attachments {
 }
 
 impl Engine {
-    /// Attaches to configured interfaces that are not attached to. One that was detached behind the daemon's
+    /// Attaches to configured interfaces that are not attached to, if there is a policy to enforce. One that was detached behind the daemon's
     /// back stays detached: somebody wanted it so (`cordon detach --even-if-running`).
     pub(super) fn attach_missing(&mut self) {
-        if !self.dataplane.state().is_ok_and(|state| state.active.is_some()) {
+        let has_baseline = self
+            .in_force
+            .as_ref()
+            .is_some_and(|in_force| in_force.is_baseline);
+        let has_generation = self.dataplane.state().is_ok_and(|state| state.active.is_some());
+        if has_baseline || !has_generation {
             return;
         }
         let attached = match self.dataplane.interfaces() {
