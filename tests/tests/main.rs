@@ -6,6 +6,8 @@
 
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
+/// The command line.
+mod cli;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
 /// Broken policies and host files: every remark, to the letter.
