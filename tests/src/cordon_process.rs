@@ -301,6 +301,14 @@ impl<'lab> Cordon<'lab> {
         Ok(())
     }
 
+    /// Process id of the daemon.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        self.daemon
+            .as_ref()
+            .map(std::process::Child::id)
+            .context("the daemon is not running")
+    }
+
     /// Sends the daemon a signal.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let child = self.child.as_ref().context("no daemon runs")?;

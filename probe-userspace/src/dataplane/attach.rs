@@ -127,17 +127,23 @@ pub fn interfaces(pins: &Pins) -> Result<Vec<Attached>, DataplaneError> {
     Ok(found)
 }
 
+/// Removes the pins of links whose interface is gone, and the link with it.
+pub fn sweep_links(pins: &Pins) -> Result<(), DataplaneError> {
+    for (path, _) in pins.links() {
+        if link_ifindex(&path)? == 0 {
+            std::fs::remove_file(&path)
+                .map_err(|error| DataplaneError::kernel(format!("removing {}", path.display()), &error))?;
+        }
+    }
+    Ok(())
+}
+
 /// Replaces the program of every link, atomically for each: no packet goes unjudged.
 pub fn update_links(pins: &Pins, entry: &mut Xdp) -> Result<(), DataplaneError> {
     for (path, _) in pins.links() {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             DataplaneError::kernel(format!("updating {}", path.display()), error)
         };
-        if link_ifindex(&path)? == 0 {
-            // The interface is gone, and its link with it.
-            let _ = std::fs::remove_file(&path);
-            continue;
-        }
         let link: FdLink = PinnedLink::from_pin(&path)
             .map_err(|error| failed(&error))?
             .into();

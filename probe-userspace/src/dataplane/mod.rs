@@ -141,6 +141,7 @@ pub struct Detached {
 /// Fields drop in order: the pins' lock and private bpffs go last.
 pub struct Dataplane {
     entry: Xdp,
+    no_generation_pass: bool,
     shared: SharedMaps,
     loaders: Loaders,
     generations: Vec<(u8, Generation)>,
@@ -151,16 +152,17 @@ pub struct Dataplane {
 impl Dataplane {
     /// Opens the dataplane: adopts what is pinned (links, shared maps, generations), makes what is missing, and
     /// deletes what the state word does not name. Takes a file lock, so that two daemons never share a pin
-    /// directory. The entry program is replaced by this binary's own, link by link, without a gap.
+    /// directory. An entry program of another version is replaced by this binary's own, link by link, without a gap.
     pub fn open(settings: &Settings) -> Result<Self, DataplaneError> {
         let pins = Pins::open(settings.pin_dir.as_deref())?;
         shared::check_pinned(&pins)?;
         let mut loaders = Loaders::new(&pins);
-        let entry = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
+        let (entry, is_new_entry) = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
         let shared = SharedMaps::open(&pins)?;
         let totals = Totals::open(&pins)?;
         let mut dataplane = Self {
             entry,
+            no_generation_pass: settings.no_generation_pass,
             shared,
             loaders,
             generations: Vec::new(),
@@ -169,7 +171,10 @@ impl Dataplane {
         };
         dataplane.adopt()?;
         dataplane.sync_clock()?;
-        attach::update_links(&dataplane.pins, &mut dataplane.entry)?;
+        attach::sweep_links(&dataplane.pins)?;
+        if is_new_entry {
+            attach::update_links(&dataplane.pins, &mut dataplane.entry)?;
+        }
         Ok(dataplane)
     }
 
@@ -289,7 +294,7 @@ impl Dataplane {
 
     /// Another handle on the entry program, for BPF_PROG_TEST_RUN by tests and benches: what an interface runs.
     pub fn open_entry_program(&self) -> Result<Xdp, DataplaneError> {
-        Xdp::from_pin(self.pins.entry(), XdpAttachType::Interface)
+        Xdp::from_pin(self.pins.entry(self.no_generation_pass), XdpAttachType::Interface)
             .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
     }
 
@@ -384,7 +389,13 @@ impl Generation {
     }
 }
 
-fn load_entry(loaders: &mut Loaders, pins: &Pins, no_generation_pass: bool) -> Result<Xdp, DataplaneError> {
+/// Loads the entry program and pins it, unless the pinned one is the same already. `true`: it is another one, so
+/// links must be updated.
+fn load_entry(
+    loaders: &mut Loaders,
+    pins: &Pins,
+    no_generation_pass: bool,
+) -> Result<(Xdp, bool), DataplaneError> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         DataplaneError::kernel("loading the entry program", error)
     };
@@ -401,10 +412,20 @@ fn load_entry(loaders: &mut Loaders, pins: &Pins, no_generation_pass: bool) -> R
         }
     };
     entry.load().map_err(|error| failed(&error))?;
+
+    let path = pins.entry(no_generation_pass);
+    let open = || Xdp::from_pin(&path, XdpAttachType::Interface);
+    let tag = entry.info().map_err(|error| failed(&error))?.tag();
+    if let Ok(pinned) = open()
+        && pinned.info().is_ok_and(|info| info.tag() == tag)
+    {
+        return Ok((pinned, false));
+    }
     // Pinned under another name first: a reader of the pin always finds a program.
     let fresh = pins.map("cordon_entry_new");
     let _ = std::fs::remove_file(&fresh);
     entry.pin(&fresh).map_err(|error| failed(&error))?;
-    std::fs::rename(&fresh, pins.entry()).map_err(|error| failed(&error))?;
-    Xdp::from_pin(pins.entry(), XdpAttachType::Interface).map_err(|error| failed(&error))
+    std::fs::rename(&fresh, &path).map_err(|error| failed(&error))?;
+    let _ = std::fs::remove_file(pins.entry(!no_generation_pass));
+    Ok((open().map_err(|error| failed(&error))?, true))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <pin_dir>/v1/STATE, SLOTS, FAILSAFE_V4, ...   shared maps
-//! <pin_dir>/v1/cordon_entry                     entry program
+//! <pin_dir>/v1/cordon_entry_drop                entry program, by its answer without a generation
 //! <pin_dir>/v1/links/if<ifindex>-<mode>         links
 //! <pin_dir>/v1/gen-<number>/                    a generation's maps and programs
 //! ```
@@ -76,9 +76,11 @@ impl Pins {
         self.root.join(name)
     }
 
-    /// The entry program.
-    pub fn entry(&self) -> PathBuf {
-        self.root.join(program::ENTRY)
+    /// The entry program. What it does without a generation is compiled into it, and part of the name: two
+    /// programs that differ in nothing else have the same tag.
+    pub fn entry(&self, no_generation_pass: bool) -> PathBuf {
+        let answer = if no_generation_pass { "pass" } else { "drop" };
+        self.root.join(format!("{}_{answer}", program::ENTRY))
     }
 
     /// A link.
