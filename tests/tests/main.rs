@@ -8,6 +8,8 @@
 mod cleanup;
 /// The command line.
 mod cli;
+/// The daemon from start to start.
+mod daemon;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
 /// Broken policies and host files: every remark, to the letter.
