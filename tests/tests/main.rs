@@ -10,6 +10,8 @@ mod cleanup;
 mod cli;
 /// The daemon from start to start.
 mod daemon;
+/// Broken databases: every error, to the letter.
+mod database;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
 /// Broken policies and host files: every remark, to the letter.
