@@ -8,6 +8,8 @@
 mod cleanup;
 /// The command line.
 mod cli;
+/// The daemon from start to start.
+mod daemon;
 /// Broken databases: every error, to the letter.
 mod database;
 /// The examples in `policies/` compile and their own tests hold.

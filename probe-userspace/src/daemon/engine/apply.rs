@@ -48,12 +48,7 @@ impl Engine {
             n_lockouts_overridden = lockouts.len(),
             "applied"
         );
-        self.problems.clear(&Topic::Policy);
-        self.problems.clear(&Topic::Confirm);
-        if self.host_state.reverted.take().is_some() {
-            self.save_host_state();
-        }
-        self.attach_missing();
+        self.settle_in();
         Ok(Applied {
             outcome: Outcome::Published,
             policy: policy_ref(&image),
@@ -81,8 +76,7 @@ impl Engine {
         result.map_err(Refusal::failed)?;
         let policy = policy_ref(&image);
         self.in_force = Some(InForce::policy(image));
-        self.problems.clear(&Topic::Policy);
-        self.attach_missing();
+        self.settle_in();
         Ok(Applied {
             outcome: Outcome::AlreadyInForce,
             policy,
@@ -92,6 +86,16 @@ impl Engine {
             lockouts: Vec::new(),
             problems: self.problems.texts(),
         })
+    }
+
+    /// A policy was applied: what was wrong with the one before does not matter any more.
+    fn settle_in(&mut self) {
+        self.problems.clear(&Topic::Policy);
+        self.problems.clear(&Topic::Confirm);
+        if self.host_state.reverted.take().is_some() {
+            self.save_host_state();
+        }
+        self.attach_missing();
     }
 
     fn check_lockout(
