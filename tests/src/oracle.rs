@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use cordon::{
-    compile::{Image, Query, compile},
+    compile::{Image, OrderInfo, Query, compile},
     diagnostic::{Diagnostic, has_errors},
     geo::{self, EMBEDDED_NAME, GeoChoice, Location},
     host::FieldChoice,
@@ -105,8 +105,8 @@ impl Expectations {
             .name(geo::location_of(&self.image.location, address))
     }
 
-    /// The orders of the policy: (id, authority).
-    pub fn orders(&self) -> &[(String, String)] {
+    /// The orders of the policy.
+    pub fn orders(&self) -> &[OrderInfo] {
         &self.image.orders
     }
 }

@@ -158,6 +158,17 @@ fn field_choice_orders_the_fields_and_falls_back() {
     }
 }
 
+/// A policy's UK is GB, so a database's must be too, or a rule on it would match nothing.
+#[test]
+fn aliases_are_the_country_that_policies_mean() {
+    let location = read(database(
+        BOTH_FAMILIES,
+        &[("1.0.0.0/8", flat("UK")), ("2.0.0.0/8", flat("GB"))],
+    ));
+    assert_eq!(name_of(&location, "1.2.3.4"), "GB");
+    assert_eq!(location.classes.places().count(), 1);
+}
+
 #[test]
 fn one_family_alone_leaves_the_other_unknown() {
     let v4 = Kind {

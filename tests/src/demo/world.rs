@@ -130,7 +130,7 @@ impl World {
             .expectations
             .orders()
             .iter()
-            .map(|(id, authority)| format!("{id} ({authority})"))
+            .map(|order| format!("{} ({})", order.id, order.authority))
             .collect();
         report.note(&format!("policy: {EXAMPLE}, with orders {}", orders.join(", ")));
         report.note(&format!(
