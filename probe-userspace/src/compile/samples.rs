@@ -126,10 +126,9 @@ impl Choice {
 
     /// Adds both ends of a prefix and what lies beside them.
     fn add_around<A: Address>(&mut self, first: A, last: A) {
-        for address in [first.previous(), Some(first), Some(last), last.next()] {
-            if let Some(address) = address {
-                self.add(address.to_ip());
-            }
+        let around = [first.previous(), Some(first), Some(last), last.next()];
+        for address in around.into_iter().flatten() {
+            self.add(address.to_ip());
         }
     }
 

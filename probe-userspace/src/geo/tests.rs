@@ -1,16 +1,16 @@
 //! The whole way from bytes to tables.
 
+mod equality;
+mod mutants;
+
 use std::{fs, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use maxminddb::{Reader, WithinOptions};
 use prefix_trie::PrefixMap;
 use probe_common::class;
-use proptest::prelude::*;
 
 use super::{
-    Address, GeoChoice, GeoError, Location, Prefix, Ranges, embedded_database, location_of, ortc,
-    read_database,
+    GeoChoice, GeoError, Location, Prefix, embedded_database, location_of, read_database,
     test_database::{BOTH_FAMILIES, Kind, Value, database, flat, nested},
 };
 use crate::host::FieldChoice;
@@ -158,6 +158,17 @@ fn field_choice_orders_the_fields_and_falls_back() {
     }
 }
 
+/// A policy's UK is GB, so a database's must be too, or a rule on it would match nothing.
+#[test]
+fn aliases_are_the_country_that_policies_mean() {
+    let location = read(database(
+        BOTH_FAMILIES,
+        &[("1.0.0.0/8", flat("UK")), ("2.0.0.0/8", flat("GB"))],
+    ));
+    assert_eq!(name_of(&location, "1.2.3.4"), "GB");
+    assert_eq!(location.classes.places().count(), 1);
+}
+
 #[test]
 fn one_family_alone_leaves_the_other_unknown() {
     let v4 = Kind {
@@ -257,308 +268,6 @@ fn more_countries_than_classes_are_refused() {
     };
     assert_eq!(read(bytes(65_533)).classes.len(), 65_535);
     assert_eq!(reason(bytes(65_534)), "it names more than 65533 countries");
-}
-
-/// Trees whose nodes share children: a walk without a bound would visit 2^95 and more places.
-#[test]
-fn tangled_trees_end_in_an_error() {
-    let mut bytes = database(BOTH_FAMILIES, &[("2001:db8::/126", flat("AU"))]);
-    let n_nodes = 126u32;
-    let set = |bytes: &mut Vec<u8>, node: u32, left: u32, right: u32| {
-        let (l, r) = (left.to_be_bytes(), right.to_be_bytes());
-        let at = node as usize * 7;
-        bytes[at..at + 7].copy_from_slice(&[l[1], l[2], l[3], l[0] << 4 | r[0], r[1], r[2], r[3]]);
-    };
-    let tangled =
-        "its search tree contradicts itself; the file is damaged or of another kind, fetch it again";
-    for node in 0..n_nodes {
-        set(&mut bytes, node, (node + 1).min(n_nodes), (node + 1).min(n_nodes));
-    }
-    assert_eq!(
-        reason(bytes.clone()),
-        tangled,
-        "every node twice the parent of the next"
-    );
-    for node in 0..n_nodes {
-        set(&mut bytes, node, 0, n_nodes);
-    }
-    assert_eq!(reason(bytes), tangled, "every node its own ancestor");
-}
-
-/// Damaged files: an error or a table, but never a panic, an endless walk or a table that contradicts itself.
-#[test]
-fn mutants_of_a_database_are_read_or_refused() {
-    let bytes = database(
-        BOTH_FAMILIES,
-        &[
-            ("1.0.0.0/24", flat("AU")),
-            (
-                "1.0.1.0/25",
-                nested(&[("country", "CN"), ("registered_country", "US")]),
-            ),
-            ("2.0.0.0/8", nested(&[("registered_country", "JP")])),
-            ("2001:db8::/32", flat("XK")),
-            ("2400::/12", nested(&[("country", "FR")])),
-        ],
-    );
-    read(bytes.clone());
-    let (mut n_read, mut n_refused) = (0, 0);
-    let mut judge = |mutant: Vec<u8>| match read_database("mutant", mutant, FieldChoice::CountryFirst) {
-        Ok(location) => {
-            n_read += 1;
-            let (v4, v6) = tries(&location);
-            for (start, class) in location.ranges_v4.iter() {
-                assert_eq!(by_trie_v4(&v4, start), class);
-            }
-            for (start, class) in location.ranges_v6.iter() {
-                assert_eq!(by_trie_v6(&v6, start), class);
-            }
-        }
-        Err(error) => {
-            n_refused += 1;
-            assert!(
-                error
-                    .to_string()
-                    .starts_with("mutant is not a usable MaxMind DB: "),
-                "{error}"
-            );
-        }
-    };
-    for len in 0..bytes.len() {
-        judge(bytes[..len].to_vec());
-    }
-    for at in 0..bytes.len() {
-        for flip in [0x01, 0x20, 0x80, 0xff] {
-            let mut mutant = bytes.clone();
-            mutant[at] ^= flip;
-            judge(mutant);
-        }
-    }
-    let mut random = Random(7);
-    for _ in 0..5_000 {
-        let mut mutant = bytes.clone();
-        for _ in 0..1 + random.below(6) {
-            let at = random.below(mutant.len() as u64) as usize;
-            mutant[at] = random.next() as u8;
-        }
-        judge(mutant);
-    }
-    assert!(
-        n_read > 1_000 && n_refused > 1_000,
-        "{n_read} read, {n_refused} refused"
-    );
-}
-
-/// The same for the world database, where counts are large enough to hurt.
-#[test]
-fn mutants_of_the_world_database_are_read_or_refused() {
-    let bytes = embedded_database().unwrap();
-    let metadata_at = bytes
-        .windows(14)
-        .rposition(|window| window == b"\xab\xcd\xefMaxMind.com")
-        .unwrap();
-    let mut random = Random(11);
-    for _ in 0..500 {
-        let len = random.below(bytes.len() as u64) as usize;
-        reason(bytes[..len].to_vec());
-    }
-    // The tail of the file has metadata, but its tree and records are shifted or missing.
-    for _ in 0..20 {
-        let from = 1 + random.below(metadata_at as u64 - 1) as usize;
-        reason(bytes[from..].to_vec());
-    }
-    let mut n_refused = 0;
-    for round in 0..40 {
-        let mut mutant = bytes.clone();
-        for _ in 0..1 << (round % 12) {
-            let at = random.below(metadata_at as u64) as usize;
-            mutant[at] = random.next() as u8;
-        }
-        n_refused += u32::from(read_database("mutant", mutant, FieldChoice::CountryFirst).is_err());
-    }
-    assert!(n_refused > 10, "{n_refused} refused");
-}
-
-#[test]
-fn random_bytes_are_refused() {
-    let mut random = Random(3);
-    for len in 0..2_000 {
-        let mut bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
-        reason(bytes.clone());
-        bytes.extend(b"\xab\xcd\xefMaxMind.com");
-        bytes.extend((0..len % 97).map(|_| random.next() as u8));
-        reason(bytes);
-    }
-}
-
-/// The embedded database, network by network, at and around both ends of each: runs, the kernel's prefixes and
-/// what the reader itself looks up.
-#[test]
-fn world_database_is_the_same_in_every_form() {
-    let bytes = embedded_database().unwrap();
-    let location = read_database(super::EMBEDDED_NAME, bytes.clone(), FieldChoice::CountryFirst).unwrap();
-    assert_eq!(
-        location.source.attribution.as_deref(),
-        Some(super::EMBEDDED_ATTRIBUTION)
-    );
-    let (v4, v6) = tries(&location);
-    assert_eq!(v4.len(), location.prefixes_v4.len(), "each prefix once");
-    assert_eq!(v6.len(), location.prefixes_v6.len(), "each prefix once");
-
-    let reader = Reader::from_source(bytes).unwrap();
-    let mut class_of_offset = std::collections::HashMap::new();
-    let mut by_reader = |address: IpAddr| {
-        let is_lan = super::LAN_V4
-            .iter()
-            .map(|(addr, len)| IpNet::new(addr.to_ip(), *len).unwrap())
-            .chain(
-                super::LAN_V6
-                    .iter()
-                    .map(|(addr, len)| IpNet::new(addr.to_ip(), *len).unwrap()),
-            )
-            .any(|net| net.contains(&address));
-        // The reader takes `::/96` for IPv4 addresses; as a source of an IPv6 packet they are nowhere.
-        let is_compatible = matches!(address, IpAddr::V6(address) if u128::from(address) >> 32 == 0);
-        if is_lan {
-            return class::LAN;
-        }
-        let found = reader.lookup(address).unwrap();
-        let Some(offset) = found.offset().filter(|_| !is_compatible) else {
-            return class::UNKNOWN;
-        };
-        *class_of_offset.entry(offset).or_insert_with(|| {
-            let code: Option<String> = found.decode_path(&maxminddb::path!["country_code"]).unwrap();
-            code.map_or(class::UNKNOWN, |code| location.classes.class_of(&code).unwrap())
-        })
-    };
-    let (mut n_networks, mut n_addresses) = (0, 0);
-    for network in reader.networks(WithinOptions::default()).unwrap() {
-        let network = network.unwrap().network().unwrap();
-        n_networks += 1;
-        let around: Vec<IpAddr> = match (network.network(), network.broadcast()) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => ends(u32::from(first), last.into()),
-            (IpAddr::V6(first), IpAddr::V6(last)) => ends(u128::from(first), last.into()),
-            other => panic!("{other:?}"),
-        };
-        for address in around {
-            n_addresses += 1;
-            let expected = by_reader(address);
-            assert_eq!(location_of(&location, address), expected, "run of {address}");
-            let by_trie = match address {
-                IpAddr::V4(address) => by_trie_v4(&v4, address.into()),
-                IpAddr::V6(address) => by_trie_v6(&v6, address.into()),
-            };
-            assert_eq!(by_trie, expected, "prefix of {address}");
-        }
-    }
-    assert_eq!(
-        n_networks,
-        location.source.n_networks_v4 + location.source.n_networks_v6
-    );
-    assert!(n_addresses > 5_000_000);
-}
-
-/// First and last address, and those beside them.
-fn ends<A: Address>(first: A, last: A) -> Vec<IpAddr> {
-    [Some(first), Some(last), first.previous(), last.next()]
-        .into_iter()
-        .flatten()
-        .map(Address::to_ip)
-        .collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    /// Nested random tables of both families: the runs made of a table and the prefixes made of the runs give
-    /// what longest match over the table gives, at every boundary and at random addresses.
-    #[test]
-    fn prefixes_and_runs_agree_with_longest_match(
-        nets in prop::collection::vec((any::<u128>(), 0..=128u8, 0..6u16), 0..60),
-        clustered in prop::collection::vec((0..=0xffffu128, 0..=16u8, 0..6u16), 0..60),
-        probes in prop::collection::vec(any::<u128>(), 50),
-    ) {
-        let clustered = clustered.iter().map(|(low, len, class)| (0x2001_0db8 << 96 | low << 80, len + 32, *class));
-        let mut trie_in: PrefixMap<Ipv6Net, u16> = PrefixMap::new();
-        let mut trie_in_v4: PrefixMap<Ipv4Net, u16> = PrefixMap::new();
-        for (addr, len, class) in nets.iter().copied().chain(clustered) {
-            trie_in.insert(Ipv6Net::new(addr.into(), len).unwrap().trunc(), class);
-            let len_v4 = if len > 32 { len % 33 } else { len };
-            trie_in_v4.insert(Ipv4Net::new(((addr >> 64) as u32).into(), len_v4).unwrap().trunc(), class);
-        }
-        let boundaries_v6 = trie_in.iter().flat_map(|(net, _)| [Some(u128::from(net.network())), u128::from(net.broadcast()).checked_add(1)]);
-        let boundaries_v6 = sorted(boundaries_v6);
-        let ranges = runs(&boundaries_v6, |address| by_trie_v6(&trie_in, address));
-        let out = trie_v6(&ortc::prefixes(&ranges));
-        for address in around(&boundaries_v6).chain(probes.iter().copied()) {
-            let expected = by_trie_v6(&trie_in, address);
-            prop_assert_eq!(ranges.class_of(address), expected);
-            prop_assert_eq!(by_trie_v6(&out, address), expected);
-        }
-        let boundaries_v4 = trie_in_v4.iter().flat_map(|(net, _)| [Some(u32::from(net.network())), u32::from(net.broadcast()).checked_add(1)]);
-        let boundaries_v4 = sorted(boundaries_v4);
-        let ranges = runs(&boundaries_v4, |address| by_trie_v4(&trie_in_v4, address));
-        let out = trie_v4(&ortc::prefixes(&ranges));
-        for address in around(&boundaries_v4).chain(probes.iter().map(|address| *address as u32)) {
-            let expected = by_trie_v4(&trie_in_v4, address);
-            prop_assert_eq!(ranges.class_of(address), expected);
-            prop_assert_eq!(by_trie_v4(&out, address), expected);
-        }
-    }
-
-    /// The same for every address of a /16.
-    #[test]
-    fn every_address_of_a_small_network_agrees(
-        nets in prop::collection::vec((0..=0xffffu32, 16..=32u8, 0..5u16), 1..80),
-    ) {
-        let mut trie_in: PrefixMap<Ipv4Net, u16> = PrefixMap::new();
-        for (low, len, class) in nets {
-            trie_in.insert(Ipv4Net::new((0x0102_0000 | low).into(), len).unwrap().trunc(), class);
-        }
-        let boundaries = sorted(trie_in.iter().flat_map(|(net, _)| [Some(u32::from(net.network())), u32::from(net.broadcast()).checked_add(1)]));
-        let ranges = runs(&boundaries, |address| by_trie_v4(&trie_in, address));
-        let out = trie_v4(&ortc::prefixes(&ranges));
-        prop_assert!(out.len() <= trie_in.len(), "never larger than what it was made of");
-        for address in 0x0101_ff00..=0x0103_00ff {
-            prop_assert_eq!(by_trie_v4(&out, address), by_trie_v4(&trie_in, address));
-        }
-    }
-}
-
-fn sorted<A: Address>(boundaries: impl Iterator<Item = Option<A>>) -> Vec<A> {
-    let set: std::collections::BTreeSet<A> = boundaries.flatten().chain([A::FIRST]).collect();
-    set.into_iter().collect()
-}
-
-fn runs<A: Address>(boundaries: &[A], class_of: impl Fn(A) -> u16) -> Ranges<A> {
-    let mut ranges = Ranges::default();
-    for boundary in boundaries {
-        ranges.push(*boundary, class_of(*boundary));
-    }
-    ranges
-}
-
-fn around<A: Address>(boundaries: &[A]) -> impl Iterator<Item = A> {
-    boundaries
-        .iter()
-        .flat_map(|address| [address.previous(), Some(*address), address.next()])
-        .flatten()
-}
-
-/// xorshift64*: the same mutants on every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
 }
 
 #[test]
