@@ -192,7 +192,8 @@ impl<'lab> Cordon<'lab> {
         let deadline = Instant::now() + START_PATIENCE;
         loop {
             let answer = self.cordon(&["status", "-o", "json"])?;
-            if answer.json().is_ok_and(|status| status.is_object()) {
+            // `busy` says that the daemon still adopts or loads what was in force before.
+            if answer.status == 0 && answer.json()?["busy"].is_null() {
                 return Ok(());
             }
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
@@ -237,10 +238,11 @@ impl<'lab> Cordon<'lab> {
         Ok(answer)
     }
 
-    /// Writes a policy file and applies it without confirmation.
+    /// Writes a policy file and applies it without confirmation, even if it drops a failsafe address: that these
+    /// pass all the same is what the lab wants to see.
     pub fn apply(&self, policy: &str) -> anyhow::Result<Answer> {
         let path = self.write_policy(policy)?;
-        self.cordon_ok(&["apply", "--no-confirm", &path])
+        self.cordon_ok(&["apply", "--no-confirm", "--override-lockout", &path])
     }
 
     /// Writes a policy file; gives its path.
@@ -346,6 +348,8 @@ impl<'lab> Cordon<'lab> {
     fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
         let mut command = self.lab.edge.command(binary()?);
         command.arg("-c").arg(self.host_path()).args(args);
+        // The log is read by people, but not on a terminal.
+        command.env("NO_COLOR", "1");
         // Who sits at this terminal is no part of the lab: cordon would guard their way in.
         for variable in ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"] {
             command.env_remove(variable);
@@ -372,7 +376,7 @@ impl Drop for Cordon<'_> {
             eprintln!("the daemon's log:\n{}", self.log());
         }
         // The pins would go with the bpffs; this gives the interface back in the documented way.
-        match self.cordon(&["detach"]) {
+        match self.cordon(&["detach", "--yes"]) {
             Ok(answer) if answer.status == 0 => {}
             Ok(answer) => eprintln!("warning: cordon detach failed: {answer:?}"),
             Err(error) => eprintln!("warning: {error:#}"),
@@ -447,6 +451,18 @@ impl Counters {
             (grown.packets > 0).then_some(grown)
         });
         Self { rows: rows.collect() }
+    }
+
+    /// Packets by reason, most first.
+    pub fn by_reason(&self) -> String {
+        let mut reasons: Vec<&str> = self.rows.iter().map(|row| row.reason.as_str()).collect();
+        reasons.sort_by_key(|reason| (std::cmp::Reverse(self.packets(reason)), *reason));
+        reasons.dedup();
+        let sums: Vec<String> = reasons
+            .iter()
+            .map(|reason| format!("{reason} {}", self.packets(reason)))
+            .collect();
+        sums.join(", ")
     }
 
     fn sum(&self, mut wanted: impl FnMut(&Row) -> bool) -> u64 {

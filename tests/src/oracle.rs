@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use cordon::{
-    compile::{Image, OrderInfo, Query, compile},
+    compile::{Image, Query, compile},
     diagnostic::{Diagnostic, has_errors},
     geo::{self, EMBEDDED_NAME, GeoChoice, Location},
     host::FieldChoice,
@@ -32,19 +32,23 @@ pub struct Expectations {
 }
 
 impl Oracle {
-    /// Loads the database that a daemon without a `database` of its own takes. `failsafe` is what the host file
-    /// says.
-    pub fn load(failsafe: &[String]) -> anyhow::Result<Self> {
+    /// Loads the database that a daemon without a `database` of its own takes.
+    pub fn load() -> anyhow::Result<Self> {
         let location =
             geo::load(&GeoChoice::Auto, FieldChoice::default()).context("cannot load the database")?;
-        let failsafe = failsafe
-            .iter()
-            .map(|prefix| prefix.parse().with_context(|| format!("{prefix} is no prefix")))
-            .collect::<anyhow::Result<_>>()?;
         Ok(Self {
             location: Arc::new(location),
-            failsafe,
+            failsafe: Vec::new(),
         })
+    }
+
+    /// From now on policies are compiled for a host with these failsafe prefixes.
+    pub fn set_failsafe(&mut self, prefixes: &[String]) -> anyhow::Result<()> {
+        let prefixes = prefixes
+            .iter()
+            .map(|prefix| prefix.parse().with_context(|| format!("{prefix} is no prefix")));
+        self.failsafe = prefixes.collect::<anyhow::Result<_>>()?;
+        Ok(())
     }
 
     /// The compiled database.
@@ -105,9 +109,12 @@ impl Expectations {
             .name(geo::location_of(&self.image.location, address))
     }
 
-    /// The orders of the policy.
-    pub fn orders(&self) -> &[OrderInfo] {
-        &self.image.orders
+    /// The orders of the policy: (id, authority).
+    pub fn orders(&self) -> Vec<(&str, &str)> {
+        let orders = self.image.orders.iter();
+        orders
+            .map(|order| (order.id.as_str(), order.authority.as_str()))
+            .collect()
     }
 }
 

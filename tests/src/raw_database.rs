@@ -2,14 +2,14 @@
 //! address is checked against it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use ipnet::IpNet;
-use maxminddb::{LookupResult, Reader, path};
+use maxminddb::{LookupResult, Reader, WithinOptions, path};
 
 use crate::rng::Rng;
 
@@ -56,35 +56,55 @@ impl RawDatabase {
 
     /// All networks that have a country, by its code, in the order of the database.
     pub fn networks_by_country(&self) -> anyhow::Result<BTreeMap<String, Vec<IpNet>>> {
-        // Many networks share a record: decode each once.
-        let mut codes: HashMap<usize, Option<String>> = HashMap::new();
         let mut networks: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
-        for found in self
-            .reader
-            .networks(Default::default())
-            .context("cannot walk the database")?
-        {
-            let found = found.context("cannot walk the database")?;
-            let Some(offset) = found.offset() else {
-                continue;
+        self.walk(|network, code| {
+            let Some(code) = code else {
+                return;
             };
-            if let std::collections::hash_map::Entry::Vacant(vacant) = codes.entry(offset) {
-                vacant.insert(country_code(&found)?);
-            }
-            let Some(code) = &codes[&offset] else {
-                continue;
-            };
-            let network = found.network().context("cannot walk the database")?;
-            let network =
-                IpNet::new(network.ip(), network.prefix()).context("the database holds a bad prefix")?;
             match networks.get_mut(code) {
                 Some(known) => known.push(network),
                 None => {
-                    networks.insert(code.clone(), vec![network]);
+                    networks.insert(code.to_owned(), vec![network]);
                 }
             }
-        }
+        })?;
         Ok(networks)
+    }
+
+    /// All networks that have no country, be it for want of a record or of a code in it.
+    pub fn networks_without_country(&self) -> anyhow::Result<Vec<IpNet>> {
+        let mut networks = Vec::new();
+        self.walk(|network, code| {
+            if code.is_none() {
+                networks.push(network);
+            }
+        })?;
+        Ok(networks)
+    }
+
+    fn walk(&self, mut visit: impl FnMut(IpNet, Option<&str>)) -> anyhow::Result<()> {
+        // Many networks share a record: decode each once.
+        let mut codes: HashMap<usize, Option<String>> = HashMap::new();
+        let options = WithinOptions::default().include_networks_without_data();
+        for found in self
+            .reader
+            .networks(options)
+            .context("cannot walk the database")?
+        {
+            let found = found.context("cannot walk the database")?;
+            let network = found.network().context("cannot walk the database")?;
+            let network =
+                IpNet::new(network.ip(), network.prefix()).context("the database holds a bad prefix")?;
+            let code = match found.offset() {
+                None => None,
+                Some(offset) => match codes.entry(offset) {
+                    Entry::Occupied(known) => known.into_mut().as_deref(),
+                    Entry::Vacant(vacant) => vacant.insert(country_code(&found)?).as_deref(),
+                },
+            };
+            visit(network, code);
+        }
+        Ok(())
     }
 }
 

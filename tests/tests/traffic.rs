@@ -425,6 +425,21 @@ fn a_broken_policy_changes_nothing() {
 }
 
 #[test]
+fn a_policy_that_drops_a_failsafe_address_is_refused_unless_overridden() {
+    let edge = Edge::new();
+    let cordon = edge.start(BLOCK_LIST);
+    let generation = cordon.generation().unwrap();
+    let path = cordon.write_policy(DROP_ALL).unwrap();
+    let answer = cordon.cordon(&["apply", "--no-confirm", &path]).unwrap();
+    assert_eq!(answer.status, 1, "{answer:?}");
+    for address in FAILSAFE {
+        assert!(answer.stderr.contains(address), "{address} is named: {answer:?}");
+    }
+    assert_eq!(cordon.generation().unwrap(), generation);
+    edge.expect("refused", &[(&NL, Passed)]);
+}
+
+#[test]
 fn an_unconfirmed_policy_is_reverted_with_the_daemon_dead() {
     let edge = Edge::new();
     let mut cordon = edge.start(BLOCK_LIST);
@@ -532,7 +547,7 @@ fn detach_needs_no_daemon_and_leaves_nothing() {
     let mut cordon = edge.start(BLOCK_LIST);
     assert!(!cordon.pins().unwrap().is_empty());
     cordon.kill().unwrap();
-    cordon.cordon_ok(&["detach"]).unwrap();
+    cordon.cordon_ok(&["detach", "--yes"]).unwrap();
     assert_eq!(cordon.pins().unwrap(), Vec::<PathBuf>::new());
     assert_eq!(edge.xdp_program(), None);
     edge.expect("detached", &[(&RU, Passed), (&NL, Passed)]);

@@ -13,7 +13,6 @@ use super::{Format, Globals, check, output, remote::runtime, span::parse_span, t
 use crate::{
     daemon::build,
     dataplane::{Attached, Dataplane, Settings},
-    geo::Location,
     instant::Instant,
 };
 
@@ -72,13 +71,13 @@ impl Observe {
             let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
             let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
             tokio::select! {
-                result = report(&dataplane, &location, format) => result,
+                result = report(&dataplane, format) => result,
                 () = end(self.span) => Ok(()),
                 _ = interrupt.recv() => Ok(()),
                 _ = terminate.recv() => Ok(()),
             }
         });
-        let counted = count(&dataplane, &location);
+        let counted = count(&dataplane);
         dataplane.detach(&self.ifname)?;
         result?;
         let (places, others) = counted?;
@@ -100,32 +99,32 @@ async fn end(span: Option<Duration>) {
 }
 
 /// Prints the counts until something fails.
-async fn report(dataplane: &Dataplane, location: &Location, format: Format) -> anyhow::Result<()> {
+async fn report(dataplane: &Dataplane, format: Format) -> anyhow::Result<()> {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     interval.tick().await;
     loop {
         interval.tick().await;
         if format == Format::Text {
-            let (places, _) = count(dataplane, location)?;
+            let (places, _) = count(dataplane)?;
             let n_packets: u64 = places.iter().map(|row| row.packets).sum();
             let top: Vec<String> = places
                 .iter()
                 .take(TOP)
                 .map(|row| format!("{} {}", row.name, row.packets))
                 .collect();
-            output::print_text(&format!("{n_packets} packets: {}\n", top.join(", ")))?;
+            output::print_text(&format!("{n_packets} packets  {}\n", top.join(", ")))?;
         }
     }
 }
 
 /// Packets by place and, for those that have none, by reason; most first.
-fn count(dataplane: &Dataplane, location: &Location) -> anyhow::Result<(Vec<Row>, Vec<Row>)> {
+fn count(dataplane: &Dataplane) -> anyhow::Result<(Vec<Row>, Vec<Row>)> {
     let mut places = BTreeMap::<String, (u64, u64)>::new();
     let mut others = BTreeMap::<String, (u64, u64)>::new();
     for row in dataplane.counters()? {
         let sum = match row.class {
-            Some(class) => places.entry(location.classes.name(class).to_owned()),
+            Some(class) => places.entry(class),
             None => others.entry(row.reason.to_owned()),
         }
         .or_default();

@@ -35,12 +35,8 @@ impl Country {
     }
 
     fn draw_new(&self, networks: &[IpNet], rng: &mut Rng) -> anyhow::Result<IpAddr> {
-        draw(
-            rng,
-            |rng| Some(address_in(&networks[rng.below(networks.len())], rng)),
-            &self.addresses,
-        )
-        .with_context(|| format!("cannot draw an address of {}", self.code))
+        draw_from(networks, rng, &self.addresses)
+            .with_context(|| format!("cannot draw an address of {}", self.code))
     }
 }
 
@@ -106,30 +102,34 @@ pub fn draw_countries(
 
 /// Draws addresses that the database has no country for, IPv4 first.
 pub fn draw_unknown(database: &RawDatabase, rng: &mut Rng) -> anyhow::Result<Vec<IpAddr>> {
+    // Global unicast: the rest of IPv6 was never given to anybody.
+    let given_out: IpNet = "2000::/3".parse()?;
+    let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = database
+        .networks_without_country()?
+        .into_iter()
+        .partition(|network| matches!(network, IpNet::V4(_)));
+    let v6: Vec<IpNet> = v6
+        .into_iter()
+        .filter(|network| given_out.contains(network))
+        .collect();
     let mut addresses = Vec::new();
-    let whole: [IpNet; 2] = ["0.0.0.0/0".parse()?, "2000::/3".parse()?];
-    for space in whole {
+    for networks in [v4, v6] {
+        if networks.is_empty() {
+            continue;
+        }
         for _ in 0..N_EACH {
-            let unknown = |rng: &mut Rng| {
-                let address = address_in(&space, rng);
-                matches!(database.country_of(address), Ok(None)).then_some(address)
-            };
-            addresses.push(draw(rng, unknown, &addresses).context("cannot draw an unknown address")?);
+            let address = draw_from(&networks, rng, &addresses).context("cannot draw an unknown address")?;
+            addresses.push(address);
         }
     }
     Ok(addresses)
 }
 
-fn draw(
-    rng: &mut Rng,
-    next: impl Fn(&mut Rng) -> Option<IpAddr>,
-    taken: &[IpAddr],
-) -> anyhow::Result<IpAddr> {
+/// An address that traffic may come from, of a network drawn at random, and not one of those taken.
+fn draw_from(networks: &[IpNet], rng: &mut Rng, taken: &[IpAddr]) -> anyhow::Result<IpAddr> {
     for _ in 0..MAX_DRAWS {
-        if let Some(address) = next(rng)
-            && is_usable_source(address)
-            && !taken.contains(&address)
-        {
+        let address = address_in(&networks[rng.below(networks.len())], rng);
+        if is_usable_source(address) && !taken.contains(&address) {
             return Ok(address);
         }
     }

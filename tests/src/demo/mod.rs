@@ -14,7 +14,7 @@ use world::World;
 
 use crate::{
     cordon_process::{self, Cordon, HostFile},
-    lab::{INTERNET_V4, INTERNET_V6, Lab},
+    lab::Lab,
 };
 
 /// What the demo can be told.
@@ -36,11 +36,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<bool> {
 
     report.section("The world, and what the policy says about it");
     cordon_process::binary().context("the demo runs the real binary")?;
-    let failsafe = vec![
-        cordon_process::host_prefix(INTERNET_V4.into()),
-        cordon_process::host_prefix(INTERNET_V6.into()),
-    ];
-    let world = World::draw(settings.seed, &failsafe)?;
+    let world = World::draw(settings.seed)?;
     world.describe(&mut report);
 
     report.section("The lab: an \"internet\" and an \"edge\", joined by a veth pair, without cordon");
@@ -49,7 +45,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<bool> {
 
     report.section("cordon on the edge's interface");
     let host_file = HostFile {
-        failsafe,
+        failsafe: world::prefixes(&world.failsafe),
         xdp_mode: settings.xdp_mode.clone(),
         ..HostFile::default()
     };

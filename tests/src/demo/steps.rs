@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant as Stopwatch},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cordon::instant::Instant;
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
@@ -30,8 +30,8 @@ const N_CHANGES: usize = 6;
 const N_STREAM_SOURCES: usize = 4;
 /// Sources of each kind and family that later steps look at.
 const N_WITNESSES: usize = 3;
-/// What an exemption's probes may take after the policy that brings it is in force.
-const EXEMPTION_MARGIN_S: u32 = 3;
+/// How long the exemption holds, counted from before the policy that brings it is applied.
+const EXEMPTION_MARGINS_S: [u32; 3] = [4, 15, 60];
 
 /// Shows that the lab itself blocks nothing.
 pub fn without_cordon(report: &mut Report, lab: &Lab, world: &World) -> anyhow::Result<()> {
@@ -51,6 +51,19 @@ pub fn without_cordon(report: &mut Report, lab: &Lab, world: &World) -> anyhow::
 
 /// Applies the first policy and shows where it is in force.
 pub fn first_policy(report: &mut Report, cordon: &Cordon<'_>, world: &World) -> anyhow::Result<()> {
+    let path = cordon.write_policy(&world.policy)?;
+    let answer = cordon.cordon(&["apply", "--no-confirm", &path])?;
+    report.check(
+        answer.status == 1
+            && world
+                .failsafe
+                .iter()
+                .all(|address| answer.stderr.contains(&address.to_string())),
+        format!(
+            "`cordon apply` refuses a policy that drops the failsafe addresses {}",
+            listed(&world.failsafe)
+        ),
+    );
     let started = Stopwatch::now();
     cordon.apply(&world.policy)?;
     let took = started.elapsed().as_millis();
@@ -58,7 +71,7 @@ pub fn first_policy(report: &mut Report, cordon: &Cordon<'_>, world: &World) -> 
     let generation = cordon.generation()?;
     report.check(
         true,
-        format!("generation {generation} in force on {EDGE_IFNAME}, XDP mode {mode}, {took} ms after `cordon apply`"),
+        format!("generation {generation} in force on {EDGE_IFNAME}, XDP mode {mode}, {took} ms after `cordon apply --override-lockout`"),
     );
     Ok(())
 }
@@ -69,9 +82,10 @@ pub fn counters_add_up(report: &mut Report, cordon: &Cordon<'_>, gauge: &Gauge) 
     report.check(
         grown.total_packets() >= gauge.n_probes as u64,
         format!(
-            "{} packets counted for {} probes: {grown}",
+            "{} packets counted for {} probes: {}",
             grown.total_packets(),
-            gauge.n_probes
+            gauge.n_probes,
+            grown.by_reason()
         ),
     );
     Ok(())
@@ -154,31 +168,33 @@ pub fn exemption_ends(
     let n_blocked = customer.len() - n_not(Outcome::Blocked, lab, customer)?;
     report.check(
         n_blocked == customer.len(),
-        format!("{} is blocked by its country", listed(customer)),
+        format!("{} are blocked by their country", listed(customer)),
     );
 
-    let started = Stopwatch::now();
-    cordon.apply(&world.policy)?;
-    let apply_s = started.elapsed().as_secs() as u32;
-    let until = Instant(Instant::now().0 + 2 * apply_s + EXEMPTION_MARGIN_S);
-    let policy = format!(
-        "{}\n{}",
-        world.policy,
-        exemption(customer, "DEMO-CUSTOMER", until)
-    );
-    cordon.apply(&policy)?;
+    let until = 'applied: {
+        for margin_s in EXEMPTION_MARGINS_S {
+            let until = Instant(Instant::now().0 + margin_s);
+            let policy = format!(
+                "{}\n{}",
+                world.policy,
+                exemption(customer, "DEMO-CUSTOMER", until)
+            );
+            cordon.apply(&policy)?;
+            let n_blocked = n_not(Outcome::Passed, lab, customer)?;
+            // A slow machine may not get here in time: then the exemption is given once more, for longer.
+            if Instant::now() < until {
+                report.check(n_blocked == 0, format!("exempt until {until}: they pass"));
+                break 'applied until;
+            }
+        }
+        bail!("applying a policy takes too long to see an exemption of a minute");
+    };
     cordon.signal(Signal::SIGSTOP)?;
-    let n_blocked = n_not(Outcome::Passed, lab, customer)?;
-    let in_time = Instant::now() < until;
-    report.check(
-        n_blocked == 0 && in_time,
-        format!("exempt until {until}: it passes"),
-    );
     report.note("the daemon is stopped (SIGSTOP): what follows is the kernel's doing");
     wait_until(until)?;
     let n_passed = n_not(Outcome::Blocked, lab, customer)?;
     cordon.signal(Signal::SIGCONT)?;
-    report.check(n_passed == 0, "the exemption is over: it is blocked again");
+    report.check(n_passed == 0, "the exemption is over: they are blocked again");
     Ok(())
 }
 
@@ -219,6 +235,8 @@ pub fn kill_and_restart(
     cordon: &mut Cordon<'_>,
     world: &World,
 ) -> anyhow::Result<()> {
+    // Without the exemption that is over: the next daemon would leave it out, and so publish another image.
+    cordon.apply(&world.policy)?;
     let generation = cordon.generation()?;
     let program = xdp_line(lab)?;
     cordon.kill()?;
@@ -232,7 +250,10 @@ pub fn kill_and_restart(
     let program_now = xdp_line(lab)?;
     report.check(
         program.is_some() && program_now == program,
-        "the same XDP program is attached, without a gap",
+        format!(
+            "the XDP program is still the same: {}",
+            program_now.as_deref().unwrap_or("none")
+        ),
     );
     as_expected(report, lab, world, "adopted")
 }
@@ -240,14 +261,12 @@ pub fn kill_and_restart(
 /// Takes everything away again.
 pub fn detach(report: &mut Report, lab: &Lab, cordon: &mut Cordon<'_>, world: &World) -> anyhow::Result<()> {
     cordon.kill()?;
-    cordon.cordon_ok(&["detach"])?;
+    cordon.cordon_ok(&["detach", "--yes"])?;
     let pins = cordon.pins()?;
+    let names: Vec<String> = pins.iter().map(|pin| pin.display().to_string()).collect();
     report.check(
         pins.is_empty(),
-        format!(
-            "nothing is pinned{}",
-            if pins.is_empty() { "" } else { ", but something is" }
-        ),
+        format!("pins left: {} {}", pins.len(), names.join(" ")).trim_end(),
     );
     report.check(!has_xdp(lab)?, format!("no XDP program on {EDGE_IFNAME}"));
     let sources = world.all_sources();

@@ -39,7 +39,7 @@ pub struct World {
     pub exempt: Vec<IpAddr>,
     /// Addresses in passed countries, one of each family, that the policy denies.
     pub denied: Vec<IpAddr>,
-    /// Addresses that the host file makes failsafe.
+    /// Addresses in blocked countries, one of each family, that the host file makes failsafe.
     pub failsafe: Vec<IpAddr>,
     /// Addresses in blocked countries that nothing exempts: IPv4, IPv6.
     pub customer: [IpAddr; 2],
@@ -55,9 +55,9 @@ pub struct World {
 
 impl World {
     /// Loads the database and draws everything else.
-    pub fn draw(seed: u64, failsafe: &[String]) -> anyhow::Result<Self> {
+    pub fn draw(seed: u64) -> anyhow::Result<Self> {
         let mut rng = Rng::new(seed);
-        let oracle = Oracle::load(failsafe)?;
+        let mut oracle = Oracle::load()?;
         let database = oracle.raw_database()?;
         interrupt::check()?;
 
@@ -78,17 +78,31 @@ impl World {
         let (blocked, passed): (Vec<&Country>, Vec<&Country>) = countries
             .iter()
             .partition(|country| plain.outcome(country.addresses[0]) == Outcome::Blocked);
-        let [Some(customer_country), Some(exempt_country)] = [blocked.first(), blocked.last()] else {
+        if blocked.is_empty() {
             bail!("{EXAMPLE} blocks none of the countries drawn");
+        }
+        // Different countries, if there are enough: no address is drawn for two purposes.
+        let mut of_blocked = blocked.iter().cycle();
+        let mut taken = Vec::new();
+        let mut draw_blocked = |rng: &mut Rng| -> anyhow::Result<[IpAddr; 2]> {
+            let country = of_blocked.next().context("there is a blocked country")?;
+            let pair = loop {
+                let pair = country.draw_pair(rng)?;
+                let is_new = |address: &IpAddr| {
+                    plain.outcome(*address) == Outcome::Blocked && !taken.contains(address)
+                };
+                if pair.iter().all(is_new) {
+                    break pair;
+                }
+            };
+            taken.extend(pair);
+            Ok(pair)
         };
-        let exempt = exempt_country.draw_pair(&mut rng)?;
+        let customer = draw_blocked(&mut rng)?;
+        let exempt = draw_blocked(&mut rng)?;
+        let failsafe = draw_blocked(&mut rng)?;
+        oracle.set_failsafe(&prefixes(&failsafe))?;
         let denied = passed[rng.below(passed.len())].draw_pair(&mut rng)?;
-        let customer = loop {
-            let pair = customer_country.draw_pair(&mut rng)?;
-            if !pair.iter().any(|address| exempt.contains(address)) {
-                break pair;
-            }
-        };
 
         let policy = format!(
             "{example}\n{}{}",
@@ -108,7 +122,7 @@ impl World {
             unknown,
             exempt: exempt.into(),
             denied: denied.into(),
-            failsafe: vec![crate::lab::INTERNET_V4.into(), crate::lab::INTERNET_V6.into()],
+            failsafe: failsafe.into(),
             customer,
             policy,
             second_policy,
@@ -130,7 +144,7 @@ impl World {
             .expectations
             .orders()
             .iter()
-            .map(|order| format!("{} ({})", order.id, order.authority))
+            .map(|(id, authority)| format!("{id} ({authority})"))
             .collect();
         report.note(&format!("policy: {EXAMPLE}, with orders {}", orders.join(", ")));
         report.note(&format!(
@@ -229,7 +243,8 @@ fn deny(addresses: &[IpAddr]) -> String {
     )
 }
 
-fn prefixes(addresses: &[IpAddr]) -> Vec<String> {
+/// A prefix for each address that covers it alone.
+pub fn prefixes(addresses: &[IpAddr]) -> Vec<String> {
     addresses
         .iter()
         .map(|address| crate::cordon_process::host_prefix(*address))
