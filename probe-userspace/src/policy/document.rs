@@ -110,6 +110,11 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether further remarks are only counted, so that working out a good fix is wasted.
+    pub fn is_full(&self) -> bool {
+        self.remarks.len() >= MAX_KEPT
+    }
+
     /// Whether a line that is no valid TOML begins with this key.
     pub fn has_broken_line_for(&self, key: &str) -> bool {
         self.broken_words.contains(key)
@@ -208,14 +213,20 @@ fn explain_syntax(message: &str, is_empty: bool) -> (String, &'static str) {
         let message = "the same key is given twice in one table";
         return (message.to_owned(), "keep one of the two");
     }
-    let fix = if message.starts_with("string values must be quoted") {
-        "put the value in double quotes"
-    } else if message.starts_with("missing assignment") || message.starts_with("key with no value") {
+    // A word that begins like `nan` or `inf` is taken for one of them.
+    let is_word = message.starts_with("invalid float, expected `nan`")
+        || message.starts_with("invalid float, expected `inf`")
+        || message.starts_with("string values must be quoted");
+    if is_word {
+        let message = "not valid TOML: strings stand in quotes".to_owned();
+        return (message, "put the value in double quotes");
+    }
+    let fix = if message.starts_with("missing assignment") || message.starts_with("key with no value") {
         "write `key = value`"
     } else if message.starts_with("missing comma") {
         "put a comma between the elements"
     } else if message.starts_with("unclosed array table") || message.starts_with("unclosed table") {
-        "close the header: `[[order]]`"
+        "close the header with as many brackets as it was opened with"
     } else if message.starts_with("unclosed array") {
         "close the list with `]`"
     } else if message.starts_with("unclosed inline table") {

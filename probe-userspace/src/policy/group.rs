@@ -197,6 +197,10 @@ fn unknown_country(document: &mut Document<'_>, item: Item<'_>, written: &str) {
         document.error(item.node, "this is a group, not a country", fix);
         return;
     }
+    if document.is_full() {
+        document.error(item.node, "unknown country code", "");
+        return;
+    }
     let similar: Vec<String> = similar_countries(written)
         .into_iter()
         .map(|country| format!("`{}` ({})", country.code, country.name))

@@ -236,6 +236,12 @@ fn read_selector<'a>(document: &mut Document<'a>, rule: &Table<'a>, groups: &Gro
         return Some(Selector::Everywhere);
     }
     if countries.is_none() && group_names.is_none() {
+        if ["countries", "groups", "everywhere"]
+            .iter()
+            .any(|key| document.has_broken_line_for(key))
+        {
+            return None;
+        }
         document.remark(Diagnostic::error(
             rule.place.clone(),
             "",

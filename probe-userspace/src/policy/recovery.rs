@@ -19,7 +19,8 @@ pub(crate) struct SyntaxError {
 
 /// A text that the parser reads to its end, and what is wrong with the original.
 pub(crate) struct Readable<'t> {
-    /// The original, or a copy with spaces for what stops the parser: offsets are the same.
+    /// The original, or a copy with spaces for what stops the parser: offsets are the same. Empty if the original
+    /// is something else than TOML.
     pub text: Cow<'t, str>,
     /// Errors of the original; one that is met again is there again.
     pub errors: Vec<SyntaxError>,
@@ -27,6 +28,9 @@ pub(crate) struct Readable<'t> {
 
 /// Times that the text is parsed anew; each costs as much as the first.
 const MAX_ROUNDS: usize = 16;
+
+/// A text with more errors than this is something else than TOML and not read at all.
+const MAX_ERRORS: usize = 1000;
 
 /// The message for a list that goes on into the next statement.
 pub(crate) const LIST_NOT_CLOSED: &str = "the list that begins here is not closed";
@@ -40,6 +44,13 @@ impl<'t> Readable<'t> {
         let mut errors = Vec::new();
         for _ in 1..MAX_ROUNDS {
             let found = syntax_errors(&text);
+            if found.len() > MAX_ERRORS {
+                errors.extend(found);
+                return Self {
+                    text: Cow::Borrowed(""),
+                    errors,
+                };
+            }
             let (stops, spans): (Vec<SyntaxError>, Vec<Range<usize>>) =
                 stops(&text, &found).into_iter().unzip();
             if stops.is_empty() {
@@ -91,8 +102,11 @@ fn list_not_closed(text: &str, error: &SyntaxError) -> Option<(SyntaxError, Rang
     let in_list = error.message.contains("array elements")
         || error.message.contains("in array")
         || error.message.starts_with("string values must be quoted");
+    if !in_list || !is_first_of_line(text, error.span.start) {
+        return None;
+    }
     let line = line_at(text, error.span.start);
-    if !in_list || !(is_header(&text[line.clone()]) || is_assignment(&text[line.clone()])) {
+    if !(is_header(&text[line.clone()]) || is_assignment(&text[line.clone()])) {
         return None;
     }
     let mut start = line.start;
@@ -115,6 +129,16 @@ fn list_not_closed(text: &str, error: &SyntaxError) -> Option<(SyntaxError, Rang
         }
     }
     None
+}
+
+/// Whether nothing but white space and opening brackets stands before an offset in its line.
+fn is_first_of_line(text: &str, offset: usize) -> bool {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let last = before
+        .iter()
+        .rev()
+        .find(|byte| !matches!(byte, b' ' | b'\t' | b'['));
+    last.is_none_or(|byte| *byte == b'\n')
 }
 
 /// `[table]` or `[[table]]`.
@@ -186,6 +210,7 @@ mod tests {
             "a = [\"x\", \nb = 1\n",
             "a = [\"x\"\n[[b]]\nc = 1\n",
             "a = [\"x\",\n[[b]]\nc = 1\n",
+            "a = [\n \"x\",\n\n  [[b]]\nc = 1\n",
             "[[b]]\nc = [\"x\"\n\n[[b]]\nc = [\"x\"\n\n[[b]]\nc = [\"x\"\nd = 1\n",
         ] {
             let readable = Readable::new(text);
@@ -200,6 +225,12 @@ mod tests {
                 assert_eq!(tables.len(), text.matches("[[b]]").count(), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_toml_at_all_is_not_read() {
+        let readable = Readable::new(&"x\n".repeat(MAX_ERRORS + 1)).text.into_owned();
+        assert_eq!(readable, "");
     }
 
     #[test]
