@@ -24,6 +24,22 @@ pub const fn counter_index(reason: Reason, class: u16) -> u32 {
     }
 }
 
+/// Reason and class of an index into `COUNTERS`, the reverse of [`counter_index`]; `None` for a counter that no
+/// reason uses.
+pub const fn counter_at(idx: u32) -> Option<(Reason, Option<u16>)> {
+    let (code, class) = match idx.checked_sub(Reason::N_WITHOUT_CLASS) {
+        Some(rest) => (
+            rest % Reason::N_WITH_CLASS,
+            Some((rest / Reason::N_WITH_CLASS) as u16),
+        ),
+        None => (idx + Reason::N_WITH_CLASS, None),
+    };
+    match Reason::from_code(code as u8) {
+        Some(reason) => Some((reason, class)),
+        None => None,
+    }
+}
+
 /// Size of `COUNTERS` for a number of classes.
 pub const fn n_counters(n_classes: u32) -> u32 {
     Reason::N_WITHOUT_CLASS + n_classes * Reason::N_WITH_CLASS
@@ -44,6 +60,8 @@ mod tests {
                 assert!(idx < n_counters(u32::from(n_classes)) as usize);
                 assert!(!seen[idx], "{reason:?} of class {class} shares its counter");
                 seen[idx] = true;
+                let class = reason.has_class().then_some(class);
+                assert_eq!(counter_at(idx as u32), Some((*reason, class)));
             }
         }
     }

@@ -19,7 +19,7 @@ mod state;
 mod verdict;
 
 pub use cell::{Cell, Stages};
-pub use counter::{Counter, counter_index, n_counters};
+pub use counter::{Counter, counter_at, counter_index, n_counters};
 pub use overrides::{FOREVER, OverrideValue, profile};
 pub use sample::{SampleHeader, SampleVerdict};
 pub use state::{State, StateWord};

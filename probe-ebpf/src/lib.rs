@@ -1,2 +1,11 @@
-//! The kernel side of cordon.
+//! The kernel side of cordon: what the programs in `bin/` share.
+//!
+//! `packet` is the one place that reads packet memory. `parse` turns a frame into [`parse::Facts`] or into an
+//! answer that needs no policy. `record` is the exit. The maps are declared in `maps/`, which each program includes
+//! as far as it uses them.
 #![no_std]
+
+pub mod clock;
+pub mod packet;
+pub mod parse;
+pub mod record;

@@ -1,1 +1,28 @@
-//! cordon's integration tests: one binary.
+//! cordon's integration tests: one binary. They need root, and make everything they touch themselves.
+#![expect(
+    clippy::unwrap_used,
+    reason = "an unwrap in a test is an assertion with a stack trace, in its helper functions too"
+)]
+
+/// What is left behind by the harness, the daemon and the demo: nothing.
+mod cleanup;
+/// The command line.
+mod cli;
+/// The daemon from start to start.
+mod daemon;
+/// Broken databases: every error, to the letter.
+mod database;
+/// The examples in `policies/` compile and their own tests hold.
+mod examples;
+/// Broken policies and host files: every remark, to the letter.
+mod golden;
+/// The harness, before anything is built on it.
+mod lab;
+/// One publish at a time: verification, revert, adoption, expiry, sizes.
+mod publish;
+/// Publishing under packets.
+mod swap;
+/// Verdicts on real packets, by the real daemon, from policy files.
+mod traffic;
+/// The world database in the kernel against an independent reading of it.
+mod world;

@@ -1,1 +1,99 @@
-//! The daemon.
+//! The daemon: keeps a policy in force and answers at the control socket.
+//!
+//! One thread, the engine, owns the kernel side and takes one event at a time. The HTTP side, a single-threaded
+//! runtime, only passes events on. A daemon that stops, or dies, leaves the last generation enforcing.
+
+pub mod api;
+pub mod build;
+pub mod client;
+mod clock;
+mod engine;
+pub mod preflight;
+mod problems;
+mod refusal;
+mod sentence;
+mod server;
+#[cfg(test)]
+mod server_tests;
+pub mod settings;
+mod store;
+pub mod surroundings;
+#[cfg(test)]
+mod test_policy;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+
+pub use refusal::Refusal;
+
+use self::{
+    engine::{Event, Handle},
+    settings::Settings,
+};
+
+/// How often the engine looks at the clock, the confirm deadline and the interfaces.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs in the foreground until SIGTERM or SIGINT. Enforcement stays on afterwards.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    let socket = settings.socket();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // The socket first: two daemons must not even both open the dataplane.
+    let listener = runtime.block_on(async { server::bind(&socket) })?;
+    let started = engine::spawn(settings);
+    let (handle, engine) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            remove_socket(&socket);
+            return Err(error);
+        }
+    };
+    let events = handle.events.clone();
+    let result = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        tracing::info!(socket = %socket.display(), "listening");
+        tokio::select! {
+            () = server::serve(listener, handle.clone()) => {}
+            () = tick(handle) => {}
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping, enforcement stays on"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping, enforcement stays on"),
+        }
+        // Behind whatever is being published: that is finished or refused as a whole.
+        drop(events.send(Event::Shutdown).await);
+        anyhow::Ok(())
+    });
+    remove_socket(&socket);
+    drop(events);
+    if engine.join().is_err() {
+        bail!("the engine's thread died: what is pinned stays in force; see the log");
+    }
+    result
+}
+
+/// Ticks until the engine is gone.
+async fn tick(handle: Handle) {
+    let mut interval = interval(TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while !handle.events.is_closed() {
+        interval.tick().await;
+        // Not while it is busy: ticks would only queue up.
+        if Arc::clone(&handle.snapshot.borrow()).busy.is_none() {
+            drop(handle.events.try_send(Event::Tick));
+        }
+    }
+}
+
+fn remove_socket(socket: &std::path::Path) {
+    if let Err(error) = std::fs::remove_file(socket) {
+        tracing::warn!("cannot remove {}: {error}", socket.display());
+    }
+}

@@ -3,26 +3,34 @@
 //! [`Dataplane`] owns the pinned state: entry program, links, shared maps, generations. Its methods are
 //! synchronous and may take seconds (filling tables): the daemon calls them from one thread of its own.
 
-use std::{
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod attach;
+mod counters;
+mod detach;
+mod error;
+mod generation;
+mod object;
+mod pins;
+mod publish;
+mod shared;
+mod sys;
+mod verify;
 
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use aya::programs::Xdp;
+use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::Verdict;
+use probe_common::{FOREVER, StateWord, Verdict, limits::NO_SLOT, map_name::program};
 use serde::Serialize;
 
+use self::{counters::Totals, generation::Generation, object::Loaders, pins::Pins, shared::SharedMaps};
 use crate::{compile::Image, host::ModeChoice, instant::Instant};
 
-/// What went wrong in the kernel, with the fix.
-#[derive(Debug, thiserror::Error)]
-pub enum DataplaneError {
-    /// Something went wrong.
-    #[error("{0}")]
-    Other(String),
-}
+pub use detach::detach_all;
+pub use error::DataplaneError;
+pub use object::PEERS;
+pub use publish::Staged;
+pub use sys::{boot_ns, interface_index, unix_ns};
 
 /// How to open the dataplane.
 #[derive(Clone, Debug)]
@@ -111,8 +119,8 @@ pub struct StateInfo {
 pub struct CounterRow {
     /// Name of the reason.
     pub reason: &'static str,
-    /// Class, if the reason has one.
-    pub class: Option<u16>,
+    /// Name of the class, if the reason has one.
+    pub class: Option<String>,
     /// Packets.
     pub packets: u64,
     /// Bytes (L2).
@@ -129,102 +137,295 @@ pub struct Detached {
 }
 
 /// The kernel side.
-#[derive(Debug)]
+///
+/// Fields drop in order: the pins' lock and private bpffs go last.
 pub struct Dataplane {
-    _private: (),
-}
-
-fn not_yet<T>() -> Result<T, DataplaneError> {
-    Err(DataplaneError::Other("not written yet".to_owned()))
+    entry: Xdp,
+    no_generation_pass: bool,
+    shared: SharedMaps,
+    loaders: Loaders,
+    generations: Vec<(u8, Generation)>,
+    totals: Totals,
+    pins: Pins,
 }
 
 impl Dataplane {
     /// Opens the dataplane: adopts what is pinned (links, shared maps, generations), makes what is missing, and
-    /// deletes what no slot names. Takes a file lock, so that two daemons never share a pin directory.
-    pub fn open(_settings: &Settings) -> Result<Self, DataplaneError> {
-        not_yet()
+    /// deletes what the state word does not name. Takes a file lock, so that two daemons never share a pin
+    /// directory. An entry program of another version is replaced by this binary's own, link by link, without a gap.
+    pub fn open(settings: &Settings) -> Result<Self, DataplaneError> {
+        let pins = Pins::open(settings.pin_dir.as_deref())?;
+        shared::check_pinned(&pins)?;
+        let mut loaders = Loaders::new(&pins);
+        let (entry, is_new_entry) = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
+        let shared = SharedMaps::open(&pins)?;
+        let totals = Totals::open(&pins)?;
+        let mut dataplane = Self {
+            entry,
+            no_generation_pass: settings.no_generation_pass,
+            shared,
+            loaders,
+            generations: Vec::new(),
+            totals,
+            pins,
+        };
+        dataplane.adopt()?;
+        dataplane.sync_clock()?;
+        attach::sweep_links(&dataplane.pins)?;
+        if is_new_entry {
+            attach::update_links(&dataplane.pins, &mut dataplane.entry)?;
+        }
+        Ok(dataplane)
     }
 
     /// Makes these the failsafe prefixes, by adding and removing single entries.
-    pub fn set_failsafe(&mut self, _prefixes: &[IpNet]) -> Result<(), DataplaneError> {
-        not_yet()
-    }
-
-    /// Loads the image into a free slot, fills its tables (or shares the location tables), compares samples with
-    /// the oracle, and stores the state word. Anything that fails leaves the running generation untouched.
-    /// With `confirm`, the kernel itself reverts after that time unless [`Self::confirm`] is called.
-    pub fn publish(
-        &mut self,
-        _image: &Arc<Image>,
-        _confirm: Option<Duration>,
-    ) -> Result<Published, DataplaneError> {
-        not_yet()
+    pub fn set_failsafe(&mut self, prefixes: &[IpNet]) -> Result<(), DataplaneError> {
+        self.shared.set_failsafe(prefixes)
     }
 
     /// Tells the dataplane the image of a generation it adopted, so that later publishes know what changed.
-    /// `false`: the digest is not that of the active generation.
-    pub fn recognise(&mut self, _image: &Arc<Image>) -> Result<bool, DataplaneError> {
-        not_yet()
-    }
-
-    /// Makes the active generation the confirmed one.
-    pub fn confirm(&mut self) -> Result<(), DataplaneError> {
-        not_yet()
-    }
-
-    /// Takes the previous generation back at once.
-    pub fn revert(&mut self) -> Result<(), DataplaneError> {
-        not_yet()
+    /// `false`: no generation in the kernel was made of it.
+    pub fn recognise(&mut self, image: &Arc<Image>) -> Result<bool, DataplaneError> {
+        let active = self.effective_slot();
+        let mut is_active = false;
+        for (slot, generation) in &mut self.generations {
+            if generation.meta.image_digest == image.digest {
+                generation.image = Some(Arc::clone(image));
+                is_active |= *slot == active;
+            }
+        }
+        Ok(is_active)
     }
 
     /// Drops everything but failsafe prefixes and control traffic, until an instant or until resumed.
-    pub fn halt(&mut self, _until: Option<Instant>) -> Result<(), DataplaneError> {
-        not_yet()
+    pub fn halt(&mut self, until: Option<Instant>) -> Result<(), DataplaneError> {
+        self.shared.store_halt(until.map_or(FOREVER, |until| until.0));
+        Ok(())
     }
 
     /// Back to the policy.
     pub fn resume(&mut self) -> Result<(), DataplaneError> {
-        not_yet()
+        self.shared.store_halt(0);
+        Ok(())
     }
 
     /// Attaches the entry program to an interface by a pinned link. Refuses while nothing is published.
-    pub fn attach(&mut self, _ifname: &str, _mode: ModeChoice) -> Result<Attached, DataplaneError> {
-        not_yet()
+    pub fn attach(&mut self, ifname: &str, mode: ModeChoice) -> Result<Attached, DataplaneError> {
+        if self.effective().is_none() {
+            return Err(DataplaneError::NothingPublished);
+        }
+        attach::attach(&self.pins, &mut self.entry, ifname, mode)
     }
 
     /// Detaches from one interface.
-    pub fn detach(&mut self, _ifname: &str) -> Result<(), DataplaneError> {
-        not_yet()
+    pub fn detach(&mut self, ifname: &str) -> Result<(), DataplaneError> {
+        let attached = self
+            .interfaces()?
+            .into_iter()
+            .find(|attached| attached.ifname == ifname);
+        let attached = attached.ok_or_else(|| DataplaneError::NoInterface {
+            ifname: ifname.to_owned(),
+        })?;
+        std::fs::remove_file(self.pins.link(attached.ifindex, attached.mode))
+            .map_err(|error| DataplaneError::kernel(format!("detaching from {ifname}"), &error))
     }
 
     /// The interfaces attached to.
     pub fn interfaces(&self) -> Result<Vec<Attached>, DataplaneError> {
-        not_yet()
+        attach::interfaces(&self.pins)
     }
 
     /// The state now.
     pub fn state(&self) -> Result<StateInfo, DataplaneError> {
-        not_yet()
+        let state = self.shared.state();
+        let word = StateWord::unpack(state.word);
+        let boot_ns = sys::boot_ns();
+        let reverted = word.is_reverted(boot_ns);
+        let info = |slot: u8| self.generation(slot).map(|generation| generation.info(slot));
+        let deadline_ns = u64::from(word.deadline_s) * 1_000_000_000;
+        let halted_until_s = state.halted_until_s as u32;
+        Ok(StateInfo {
+            active: info(word.effective(boot_ns)),
+            previous: if reverted { None } else { info(word.previous) },
+            confirm_left_s: (word.deadline_s != 0 && !reverted)
+                .then(|| deadline_ns.saturating_sub(boot_ns).div_ceil(1_000_000_000)),
+            reverted,
+            halted: match halted_until_s {
+                0 => None,
+                FOREVER => Some(None),
+                until_s if until_s > Instant::now().0 => Some(Some(Instant(until_s))),
+                _ => None,
+            },
+        })
     }
 
     /// Stores the difference between the system's clock and boot time. Called at start and when the clock steps.
     pub fn sync_clock(&mut self) -> Result<(), DataplaneError> {
-        not_yet()
+        self.shared
+            .store_wall_offset(sys::unix_ns().wrapping_sub(sys::boot_ns()));
+        Ok(())
     }
 
     /// Runs a packet from an address through the active generation's sample program: uncounted, nothing sent.
     /// State (halt) and failsafe prefixes are taken into account as in production.
-    pub fn judge(&self, _address: IpAddr, _now: Instant) -> Result<Verdict, DataplaneError> {
-        not_yet()
+    pub fn judge(&self, address: IpAddr, now: Instant) -> Result<Verdict, DataplaneError> {
+        let generation = self.effective().ok_or(DataplaneError::NothingPublished)?;
+        let halted_until_s = self.shared.state().halted_until_s as u32;
+        verify::run(
+            &generation.sample,
+            address,
+            verify::SampleState {
+                now,
+                halted_until_s,
+                with_shared: true,
+            },
+        )
     }
 
     /// Counters that are not zero: the entry program's, all generations' since the start, summed over CPUs.
     pub fn counters(&self) -> Result<Vec<CounterRow>, DataplaneError> {
-        not_yet()
+        let mut sums = self.totals.clone_sums();
+        self.totals.add_entry(&mut sums)?;
+        for (_, generation) in &self.generations {
+            counters::add_generation(&mut sums, generation)?;
+        }
+        Ok(counters::rows(&sums))
+    }
+
+    /// Another handle on the entry program, for BPF_PROG_TEST_RUN by tests and benches: what an interface runs.
+    pub fn open_entry_program(&self) -> Result<Xdp, DataplaneError> {
+        Xdp::from_pin(self.pins.entry(self.no_generation_pass), XdpAttachType::Interface)
+            .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
+    }
+
+    /// Size in verified instructions of a program of the active generation, or of the entry program.
+    pub fn verified_instructions(&self) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
+        let failed = |error| DataplaneError::kernel("asking for the size of a program", &error);
+        let mut found = vec![(
+            program::ENTRY,
+            self.entry.info().map_err(failed)?.verified_instruction_count(),
+        )];
+        if let Some(generation) = self.effective() {
+            let info = generation.program()?.info().map_err(failed)?;
+            found.push((program::GENERATION, info.verified_instruction_count()));
+            let info = generation.sample.info().map_err(failed)?;
+            found.push((program::SAMPLE, info.verified_instruction_count()));
+        }
+        Ok(found
+            .into_iter()
+            .filter_map(|(name, count)| Some((name, count?)))
+            .collect())
+    }
+
+    fn effective_slot(&self) -> u8 {
+        self.shared.word().effective(sys::boot_ns())
+    }
+
+    fn effective(&self) -> Option<&Generation> {
+        self.generation(self.effective_slot())
+    }
+
+    fn generation(&self, slot: u8) -> Option<&Generation> {
+        self.generations
+            .iter()
+            .find(|(its_slot, _)| *its_slot == slot)
+            .map(|(_, generation)| generation)
+    }
+
+    /// Finds the pinned generations that the state word names, and deletes what it does not name: leftovers of a
+    /// process that died while it was publishing.
+    fn adopt(&mut self) -> Result<(), DataplaneError> {
+        let word = self.shared.word();
+        let named = |slot: u8| slot != NO_SLOT && (slot == word.active || slot == word.previous);
+        for slot in 0..probe_common::limits::N_SLOTS as u8 {
+            let Some(program_id) = self.shared.slot(slot)? else {
+                continue;
+            };
+            if !named(slot) {
+                self.shared.clear_slot(slot)?;
+                continue;
+            }
+            let pinned = self.pins.generations().into_iter().find_map(|(_, dir)| {
+                let generation = Generation::open(&dir).ok()?;
+                (generation.program_id == program_id).then_some(generation)
+            });
+            match pinned {
+                Some(generation) => self.generations.push((slot, generation)),
+                None => tracing::warn!(
+                    slot,
+                    "a slot in force has no pinned generation; it stays until the next publish"
+                ),
+            }
+        }
+        for (_, dir) in self.pins.generations() {
+            if !self
+                .generations
+                .iter()
+                .any(|(_, generation)| generation.dir == dir)
+            {
+                let removed = pins::remove_dir(&dir);
+                removed
+                    .map_err(|error| DataplaneError::kernel(format!("removing {}", dir.display()), &error))?;
+            }
+        }
+        // A new map reads as "slot 0"; say "no slot" instead.
+        if self.shared.slot(word.active).ok().flatten().is_none() && self.generations.is_empty() {
+            self.shared.store_word(StateWord::EMPTY);
+        }
+        Ok(())
     }
 }
 
-/// Removes links, then generations, then the shared maps. Needs no daemon, only the pin directory.
-pub fn detach_all(_pin_dir: &Path) -> Result<Detached, DataplaneError> {
-    not_yet()
+impl Generation {
+    fn info(&self, slot: u8) -> GenerationInfo {
+        let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        GenerationInfo {
+            number: self.meta.number,
+            slot,
+            published: Instant(self.meta.published_s as u32),
+            image_digest: hex(&self.meta.image_digest),
+            location_digest: hex(&self.meta.location_digest),
+        }
+    }
+}
+
+/// Loads the entry program and pins it, unless the pinned one is the same already. `true`: it is another one, so
+/// links must be updated.
+fn load_entry(
+    loaders: &mut Loaders,
+    pins: &Pins,
+    no_generation_pass: bool,
+) -> Result<(Xdp, bool), DataplaneError> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        DataplaneError::kernel("loading the entry program", error)
+    };
+    let mut ebpf = loaders.entry(pins, no_generation_pass)?;
+    let entry: &mut Xdp = match ebpf.program_mut(program::ENTRY) {
+        Some(entry) => entry
+            .try_into()
+            .map_err(|error: aya::programs::ProgramError| failed(&error))?,
+        None => {
+            return Err(DataplaneError::Kernel {
+                what: "loading the entry program".to_owned(),
+                reason: "the eBPF object built into this binary lacks it".to_owned(),
+            });
+        }
+    };
+    entry.load().map_err(|error| failed(&error))?;
+
+    let path = pins.entry(no_generation_pass);
+    let open = || Xdp::from_pin(&path, XdpAttachType::Interface);
+    let tag = entry.info().map_err(|error| failed(&error))?.tag();
+    if let Ok(pinned) = open()
+        && pinned.info().is_ok_and(|info| info.tag() == tag)
+    {
+        return Ok((pinned, false));
+    }
+    // Pinned under another name first: a reader of the pin always finds a program.
+    let fresh = pins.map("cordon_entry_new");
+    let _ = std::fs::remove_file(&fresh);
+    entry.pin(&fresh).map_err(|error| failed(&error))?;
+    std::fs::rename(&fresh, &path).map_err(|error| failed(&error))?;
+    let _ = std::fs::remove_file(pins.entry(!no_generation_pass));
+    Ok((open().map_err(|error| failed(&error))?, true))
 }

@@ -60,7 +60,7 @@ impl ClassTable {
 
     /// Classes that stand for places, with their codes.
     pub fn places(&self) -> impl Iterator<Item = (u16, &str)> {
-        (0u16..)
+        (0..=u16::MAX)
             .zip(self.names.iter().map(String::as_str))
             .skip(usize::from(class::FIRST_PLACE))
     }

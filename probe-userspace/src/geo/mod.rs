@@ -1,14 +1,28 @@
 //! GeoIP databases: a MaxMind DB file becomes a [`Location`], the table address -> class.
 //!
-//! `mmdb` reads bytes, `embedded` holds the default database, `load` is the only part that opens files.
+//! `mmdb` reads bytes: `tree` walks them in the order of addresses, `record` finds the country codes, `lan` marks
+//! what belongs to no place, and `ortc` makes the kernel's prefixes of the runs. `embedded` holds the default
+//! database, `load` is the only part that opens files.
 
+mod address;
 mod embedded;
+mod format;
+mod lan;
 mod load;
 mod location;
 mod mmdb;
 mod ortc;
 mod ranges;
+mod record;
+#[cfg(test)]
+pub(crate) mod test_database;
+#[cfg(test)]
+mod tests;
+mod tree;
 
+pub(crate) use lan::{LAN_V4, LAN_V6};
+
+pub use address::Address;
 pub use embedded::{EMBEDDED_ATTRIBUTION, EMBEDDED_NAME, embedded_database};
 pub use load::{GeoChoice, load};
 pub use location::{ClassTable, GeoSource, Location, Prefix, location_of};

@@ -1,10 +1,28 @@
 //! The policy language: what a policy file may say, and what it means. Pure: text in, [`Policy`] and
 //! [`Diagnostic`](crate::diagnostic::Diagnostic)s out. No IO.
+//!
+//! `parse` is the top; `order`, `group`, `lists` read its parts; `table`, `value`, `prefix` and `document` are the
+//! layer below, shared with the host file.
 
 mod countries;
+mod dead_rule;
+pub(crate) mod document;
+mod group;
 mod groups;
+pub mod limits;
+mod listed;
+mod lists;
 mod model;
+mod order;
 mod parse;
+pub(crate) mod prefix;
+pub(crate) mod recovery;
+mod similar;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+pub(crate) mod value;
 
 pub use countries::{Country, countries, find_country};
 pub use groups::{BUILT_IN_GROUPS, BuiltInGroup};
@@ -12,3 +30,4 @@ pub use model::{
     Deny, Exemption, Expectation, Located, Order, Policy, PrefixList, Rule, Selector, SelectorItem,
 };
 pub use parse::parse;
+pub use text::decode;

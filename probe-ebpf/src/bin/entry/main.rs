@@ -1,0 +1,78 @@
+//! The entry program: attached to every interface, it hands each packet to the generation that the state word
+//! names.
+#![no_std]
+#![no_main]
+#![expect(
+    missing_docs,
+    reason = "the `xdp` macro makes an undocumented function beside the documented one"
+)]
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use probe_common::{Action, Reason, StateWord, Verdict};
+use probe_ebpf::{clock, parse::parse, record::record};
+
+#[path = "../../maps/entry.rs"]
+mod entry_maps;
+#[path = "../../maps/shared.rs"]
+mod shared_maps;
+
+use entry_maps::{ENTRY_COUNTERS, NO_GENERATION_PASS, SLOTS};
+use shared_maps::{STATE, is_failsafe};
+
+/// Reads the state word once and tail-calls its slot. Returns only if that fails.
+#[xdp(frags)]
+pub fn cordon_entry(ctx: XdpContext) -> u32 {
+    let Some(state) = STATE.get_ptr(0) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    // SAFETY: element 0 of the `STATE` map lives as long as the program. Volatile: one read, no second one that
+    // could see another publish.
+    let word = StateWord::unpack(unsafe { (&raw const (*state).word).read_volatile() });
+    let slot = if word.deadline_s == 0 {
+        word.active
+    } else {
+        word.effective(clock::boot_ns())
+    };
+    // A constant index in each branch lets the kernel patch direct jumps (`bpf_tail_call_direct_fixup`).
+    // SAFETY: nothing that needs dropping is alive.
+    unsafe {
+        match slot {
+            0 => SLOTS.tail_call(&ctx, 0),
+            1 => SLOTS.tail_call(&ctx, 1),
+            2 => SLOTS.tail_call(&ctx, 2),
+            3 => SLOTS.tail_call(&ctx, 3),
+            _ => {}
+        }
+    }
+    record(&ctx, &ENTRY_COUNTERS, without_generation(&ctx))
+}
+
+/// The answer when no generation can be called: control traffic and failsafe prefixes pass, the host file
+/// decides about the rest.
+#[inline(always)]
+fn without_generation(ctx: &XdpContext) -> Verdict {
+    let facts = match parse(ctx, 0) {
+        Ok(facts) => facts,
+        Err(answer) => return answer,
+    };
+    if is_failsafe(&facts) {
+        return Verdict::without_class(Action::Pass, Reason::NoGenerationFailsafe);
+    }
+    let action = if NO_GENERATION_PASS.load() != 0 {
+        Action::Pass
+    } else {
+        Action::Drop
+    };
+    Verdict::without_class(action, Reason::NoGeneration)
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier would refuse a program that can get here.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

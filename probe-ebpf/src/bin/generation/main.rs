@@ -1,0 +1,70 @@
+//! The programs of a generation: the one that judges packets, and its sibling that judges samples.
+#![no_std]
+#![no_main]
+#![expect(
+    missing_docs,
+    reason = "the `xdp` macro makes an undocumented function beside the documented one"
+)]
+
+use aya_ebpf::{macros::xdp, programs::XdpContext};
+use probe_common::{SampleHeader, SampleVerdict, Verdict};
+use probe_ebpf::{packet::read, parse::parse, record::record};
+
+#[path = "../../maps/generation.rs"]
+mod generation_maps;
+mod judge;
+#[path = "../../maps/shared.rs"]
+mod shared_maps;
+
+use generation_maps::{COUNTERS, META};
+use judge::{Env, judge};
+
+/// Judges a packet from an interface. Lives in a slot of the program array; the entry program calls it.
+#[xdp(frags)]
+pub fn cordon_gen(ctx: XdpContext) -> u32 {
+    let verdict = match parse(&ctx, 0) {
+        Ok(facts) => judge(&facts, &mut Env::live()),
+        Err(answer) => answer,
+    };
+    #[cfg(feature = "log")]
+    aya_log_ebpf::trace!(&ctx, "{} {}", verdict.action.name(), verdict.reason.name());
+    record(&ctx, &COUNTERS, verdict)
+}
+
+/// Judges a sample: a [`SampleHeader`] and a frame. Counts nothing and changes nothing; the return value is a
+/// [`SampleVerdict`]. Run through BPF_PROG_TEST_RUN only, never attached.
+#[xdp(frags)]
+pub fn cordon_sample(ctx: XdpContext) -> u32 {
+    const HEADER_LEN: usize = size_of::<SampleHeader>();
+    // Named so that the map is part of the object; the daemon writes and reads it.
+    if META.get(0).is_none() {
+        return u32::MAX;
+    }
+    let Some(header) = read::<HEADER_LEN>(&ctx, 0) else {
+        return u32::MAX;
+    };
+    let word = |idx: usize| {
+        u32::from_ne_bytes([
+            header[idx * 4],
+            header[idx * 4 + 1],
+            header[idx * 4 + 2],
+            header[idx * 4 + 3],
+        ])
+    };
+    let verdict: Verdict = match parse(&ctx, HEADER_LEN) {
+        Ok(facts) => judge(&facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
+        Err(answer) => answer,
+    };
+    SampleVerdict::pack(verdict).0
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier would refuse a program that can get here.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

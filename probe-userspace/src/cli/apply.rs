@@ -1,0 +1,114 @@
+//! `cordon apply`.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+
+use super::{Globals, output, remote, span::parse_span};
+use crate::daemon::api::{Applied, ApplyRequest, Outcome};
+
+/// Time to confirm if a person sits at the terminal.
+const TERMINAL_CONFIRM: Duration = Duration::from_secs(120);
+
+/// Put a policy in force
+///
+/// The daemon compiles it, runs its tests, makes sure that nobody this host needs would be cut off, and
+/// publishes it on all interfaces at once. Whatever fails on the way leaves the policy in force untouched.
+#[derive(Debug, clap::Args)]
+pub(super) struct Apply {
+    /// Policy file
+    file: PathBuf,
+
+    /// Go back to the earlier policy after this span (90s, 2h) unless `cordon confirm` is run; the kernel does
+    /// it, even if the daemon is dead [default: 120s on a terminal, otherwise in force at once]
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, conflicts_with = "no_confirm")]
+    confirm: Option<Duration>,
+
+    /// In force at once, on a terminal too. Hazard: if it cuts you off, nothing brings you back
+    #[arg(long)]
+    no_confirm: bool,
+
+    /// Publish although it would drop a failsafe prefix, your SSH peer, a gateway or a resolver. Hazard: see above
+    #[arg(long)]
+    override_lockout: bool,
+}
+
+impl Apply {
+    pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let file = self.file.display().to_string();
+        let text =
+            fs::read_to_string(&self.file).with_context(|| format!("cannot read the policy {file}"))?;
+        let confirm = self.confirm_window(io::stdin().is_terminal());
+        let request = ApplyRequest {
+            file,
+            text,
+            confirm_s: confirm.map(|span| span.as_secs()),
+            override_lockout: self.override_lockout,
+            ssh_peer: remote::ssh_peer(),
+        };
+        let applied: Applied =
+            remote::with_daemon(globals, async |client| client.post("/v1/apply", &request).await)?;
+        output::print_remarks(globals.output, &applied.diagnostics)?;
+        output::print(globals.output, &applied, render)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn confirm_window(&self, is_terminal: bool) -> Option<Duration> {
+        match (self.confirm, self.no_confirm, is_terminal) {
+            (Some(span), _, _) => Some(span),
+            (None, false, true) => Some(TERMINAL_CONFIRM),
+            (None, _, _) => None,
+        }
+    }
+}
+
+fn render(applied: &Applied) -> String {
+    let mut text = String::new();
+    for lockout in &applied.lockouts {
+        text.push_str(&format!("overridden: {lockout}\n"));
+    }
+    for problem in &applied.problems {
+        text.push_str(&format!("problem: {problem}\n"));
+    }
+    let (name, generation) = (&applied.policy.name, applied.generation);
+    text.push_str(&match (applied.outcome, applied.confirm_left_s) {
+        (Outcome::Published, None) => format!("policy {name} is in force (generation {generation})\n"),
+        (Outcome::Published, Some(seconds)) => format!(
+            "policy {name} is in force (generation {generation}) and reverts in {seconds} s unless you run `cordon confirm`\n"
+        ),
+        (Outcome::AlreadyInForce, None) => {
+            format!("policy {name} is already in force (generation {generation}); nothing was published\n")
+        }
+        (Outcome::AlreadyInForce, Some(seconds)) => format!(
+            "policy {name} is already in force (generation {generation}) and still reverts in {seconds} s unless you run `cordon confirm`\n"
+        ),
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_a_way_back_unless_told_otherwise() {
+        let verb = |confirm: Option<u64>, no_confirm| Apply {
+            file: PathBuf::new(),
+            confirm: confirm.map(Duration::from_secs),
+            no_confirm,
+            override_lockout: false,
+        };
+        let seconds = |verb: Apply, is_terminal| verb.confirm_window(is_terminal).map(|span| span.as_secs());
+        assert_eq!(seconds(verb(None, false), true), Some(120));
+        assert_eq!(seconds(verb(None, true), true), None);
+        assert_eq!(seconds(verb(None, false), false), None);
+        assert_eq!(seconds(verb(Some(30), false), false), Some(30));
+        assert_eq!(seconds(verb(Some(30), false), true), Some(30));
+    }
+}

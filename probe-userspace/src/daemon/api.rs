@@ -1,0 +1,297 @@
+//! The control API's requests and answers. Both ends of the socket use these types.
+//!
+//! Instants are RFC 3339 text, digests lower-case hexadecimal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Diagnostic;
+
+/// Largest request body.
+pub const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// Most overrides that a status lists.
+pub const MAX_OVERRIDES_LISTED: usize = 100;
+
+/// `POST /v1/apply`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The policy file as the user named it, for remarks.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// The kernel reverts after this many seconds unless confirmed; absent: in force at once.
+    pub confirm_s: Option<u64>,
+    /// Publish although the policy would cut somebody off.
+    #[serde(default)]
+    pub override_lockout: bool,
+    /// The caller's SSH peer.
+    pub ssh_peer: Option<std::net::IpAddr>,
+}
+
+/// What became of an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A new generation judges packets.
+    Published,
+    /// The generation in force is the same already.
+    AlreadyInForce,
+}
+
+/// Answer to an apply.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Applied {
+    /// What happened.
+    pub outcome: Outcome,
+    /// The policy.
+    pub policy: PolicyRef,
+    /// Number of the generation in force.
+    pub generation: u32,
+    /// Seconds until the kernel reverts; absent when in force for good.
+    pub confirm_left_s: Option<u64>,
+    /// Warnings of the compile.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Who is cut off, if the refusal was overridden.
+    pub lockouts: Vec<String>,
+    /// What the daemon could not do besides, such as attach to an absent interface.
+    pub problems: Vec<String>,
+}
+
+/// Answer to a confirm.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The policy now in force for good.
+    pub policy: PolicyRef,
+}
+
+/// `POST /v1/halt`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HaltRequest {
+    /// Ends by itself after this many seconds; absent: until resumed.
+    pub for_s: Option<u64>,
+    /// Why, for the log and the status.
+    pub reason: String,
+}
+
+/// A halt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halted {
+    /// When it ends by itself; absent: when resumed.
+    pub until: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Answer to a halt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HaltReply {
+    /// The halt in force.
+    pub halted: Halted,
+    /// What is not as one would expect.
+    pub problems: Vec<String>,
+}
+
+/// Answer to a resume.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ResumeReply {
+    /// The halt that was ended; absent: there was none.
+    pub ended: Option<Halted>,
+    /// What is not as one would expect.
+    pub problems: Vec<String>,
+}
+
+/// `GET /v1/explain`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExplainQuery {
+    /// The source address.
+    pub ip: std::net::IpAddr,
+}
+
+/// A verdict by its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictNames {
+    /// `pass`, `drop`.
+    pub action: String,
+    /// Name of the reason.
+    pub reason: String,
+    /// Class name, if the reason has one.
+    pub class: Option<String>,
+}
+
+/// Answer to an explain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explained {
+    /// What the compiled policy says, and why; see `compile::Explanation`.
+    pub explanation: serde_json::Value,
+    /// The verdict the kernel must give.
+    pub expected: VerdictNames,
+    /// The verdict the kernel gives.
+    pub live: VerdictNames,
+    /// Whether they are the same.
+    pub same: bool,
+}
+
+/// How the host stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// A policy is enforced on every configured interface.
+    Ok,
+    /// A policy is enforced, but not all is well.
+    Degraded,
+    /// No policy is enforced.
+    NotEnforcing,
+    /// The kernel's state cannot be read.
+    Unknown,
+}
+
+/// Answer to `GET /v1/status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// One word.
+    pub state: Health,
+    /// One sentence.
+    pub sentence: String,
+    /// What the daemon is busy with; the rest is then as it was before.
+    pub busy: Option<String>,
+    /// The policy in force.
+    pub policy: Option<PolicyRef>,
+    /// The generation in force.
+    pub generation: Option<Generation>,
+    /// Seconds until the kernel reverts; absent when confirmed.
+    pub confirm_left_s: Option<u64>,
+    /// The deadline passed unconfirmed; the earlier policy holds again.
+    pub reverted: bool,
+    /// The halt in force.
+    pub halted: Option<Halted>,
+    /// The database in force.
+    pub database: Option<Database>,
+    /// Interfaces attached to.
+    pub interfaces: Vec<Interface>,
+    /// The policy's orders.
+    pub orders: Vec<OrderRef>,
+    /// The policy's overrides, the first [`MAX_OVERRIDES_LISTED`].
+    pub overrides: Vec<OverrideRow>,
+    /// All of them.
+    pub n_overrides: usize,
+    /// What is wrong.
+    pub problems: Vec<String>,
+    /// Counters that are not zero.
+    pub counters: Vec<CounterRow>,
+    /// What the last publish of this process took.
+    pub last_publish: Option<LastPublish>,
+    /// Version of the daemon.
+    pub version: String,
+    /// Version of what is pinned.
+    pub abi_version: u32,
+}
+
+/// A policy by name and digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRef {
+    /// Name.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub sha256: String,
+}
+
+/// A generation in the kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generation {
+    /// Number.
+    pub number: u32,
+    /// Slot.
+    pub slot: u8,
+    /// When it was published.
+    pub published: String,
+    /// Digest of the image.
+    pub image_digest: String,
+    /// Digest of the location tables.
+    pub location_digest: String,
+}
+
+/// The GeoIP database in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Database {
+    /// Path, or `embedded`.
+    pub origin: String,
+    /// Type, as its metadata say.
+    pub database_type: String,
+    /// When it was built.
+    pub built: String,
+    /// Whole days since then.
+    pub age_days: u64,
+    /// SHA-256 of the unpacked file.
+    pub sha256: String,
+    /// Credit that its licence asks for.
+    pub attribution: Option<String>,
+    /// IPv4 networks in it.
+    pub n_networks_v4: usize,
+    /// IPv6 networks in it.
+    pub n_networks_v6: usize,
+}
+
+/// An interface attached to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name.
+    pub ifname: String,
+    /// Index.
+    pub ifindex: u32,
+    /// `native` or `skb`.
+    pub mode: String,
+}
+
+/// An order by id and authority.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrderRef {
+    /// Id.
+    pub id: String,
+    /// Who gave it.
+    pub authority: String,
+}
+
+/// An override.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OverrideRow {
+    /// Prefix.
+    pub prefix: String,
+    /// What its profile stands for.
+    pub profile: String,
+    /// When it ends; absent: never.
+    pub until: Option<String>,
+    /// Reference and reason.
+    pub why: String,
+}
+
+/// A counter with its labels.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CounterRow {
+    /// Name of the reason.
+    pub reason: String,
+    /// Class name, if the reason has one.
+    pub class: Option<String>,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes (L2).
+    pub bytes: u64,
+}
+
+/// What a publish took.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LastPublish {
+    /// Reading the database and compiling.
+    pub compile_ms: u64,
+    /// Loading the programs.
+    pub load_ms: u64,
+    /// Filling the tables.
+    pub fill_ms: u64,
+    /// Comparing kernel and oracle.
+    pub verify_ms: u64,
+    /// Packets compared.
+    pub n_samples: usize,
+    /// Whether the location tables of an earlier generation were shared.
+    pub shared_location: bool,
+}

@@ -1,0 +1,114 @@
+//! Halt and resume. The kernel comes first, the record of it second: a halt is an emergency.
+
+use super::{Engine, status::instant_text};
+use crate::{
+    daemon::{
+        Refusal,
+        api::{HaltReply, HaltRequest, Halted, ResumeReply},
+        problems::Topic,
+        store::StoredHalt,
+    },
+    dataplane::StateInfo,
+    instant::Instant,
+};
+
+impl Engine {
+    pub(super) fn halt(&mut self, request: &HaltRequest, uid: u32) -> Result<HaltReply, Refusal> {
+        if request.reason.trim().is_empty() {
+            return Err(Refusal::input("a halt needs a reason: --reason TEXT", Vec::new()));
+        }
+        let until = request.for_s.map(end_of_halt).transpose()?;
+        self.dataplane.halt(until).map_err(Refusal::failed)?;
+        tracing::info!(
+            uid,
+            reason = request.reason,
+            until = until.map(tracing::field::display),
+            "halted"
+        );
+        self.host_state.halted = Some(StoredHalt {
+            until_s: until.map(|until| until.0),
+            reason: request.reason.clone(),
+            uid,
+        });
+        self.save_host_state();
+        let mut problems = self.problems.texts();
+        if self
+            .dataplane
+            .interfaces()
+            .is_ok_and(|interfaces| interfaces.is_empty())
+        {
+            problems.insert(0, "attached to no interface: nothing is dropped".to_owned());
+        }
+        Ok(HaltReply {
+            halted: Halted {
+                until: until.map(instant_text),
+                reason: request.reason.clone(),
+            },
+            problems,
+        })
+    }
+
+    pub(super) fn resume(&mut self, uid: u32) -> Result<ResumeReply, Refusal> {
+        let ended = self.dataplane.state().ok().and_then(|state| self.halted(&state));
+        self.dataplane.resume().map_err(Refusal::failed)?;
+        tracing::info!(uid, was_halted = ended.is_some(), "resumed");
+        self.problems.clear(&Topic::Halt);
+        self.host_state.halted = None;
+        self.save_host_state();
+        Ok(ResumeReply {
+            ended,
+            problems: self.problems.texts(),
+        })
+    }
+
+    /// The halt in force, with its reason.
+    pub(super) fn halted(&self, state: &StateInfo) -> Option<Halted> {
+        let until = state.halted?;
+        Some(Halted {
+            until: until.map(instant_text),
+            reason: self
+                .host_state
+                .halted
+                .as_ref()
+                .map_or_else(|| "not recorded".to_owned(), |halt| halt.reason.clone()),
+        })
+    }
+
+    /// After a boot nothing is pinned: the stored halt holds. Otherwise the kernel knows best.
+    pub(super) fn restore_halt(&mut self, state: &StateInfo) {
+        let Some(stored) = &self.host_state.halted else {
+            return;
+        };
+        let until = stored.until_s.map(Instant);
+        let is_over = until.is_some_and(|until| until <= Instant::now());
+        if state.halted.is_some() || state.active.is_some() || is_over {
+            return;
+        }
+        tracing::info!(reason = stored.reason, "still halted");
+        let result = self.dataplane.halt(until);
+        self.problems
+            .note(Topic::Halt, "cannot restore the halt that was in force", result);
+    }
+
+    /// A halt that ended by itself.
+    pub(super) fn forget_ended_halt(&mut self) {
+        if self.host_state.halted.is_some()
+            && self.dataplane.state().is_ok_and(|state| state.halted.is_none())
+        {
+            tracing::info!("the halt is over");
+            self.host_state.halted = None;
+            self.save_host_state();
+        }
+    }
+}
+
+fn end_of_halt(for_s: u64) -> Result<Instant, Refusal> {
+    let end = u64::from(Instant::now().0).saturating_add(for_s);
+    match u32::try_from(end) {
+        Ok(end) if for_s > 0 && end != u32::MAX => Ok(Instant(end)),
+        _ => Err(Refusal::input(
+            format!("a halt of {for_s} s: must be at least 1 s and end before 2106"),
+            Vec::new(),
+        )),
+    }
+}

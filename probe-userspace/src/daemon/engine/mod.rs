@@ -1,0 +1,266 @@
+//! The engine: one thread that owns the dataplane and everything that must agree with it.
+//!
+//! It takes one event at a time, so applies, halts and ticks are in one order by construction. Compiling and
+//! publishing happen here too; while they run, the status is answered from a snapshot.
+
+mod apply;
+mod explain;
+mod halt;
+mod interfaces;
+mod start;
+mod status;
+
+use std::{sync::Arc, thread};
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Refusal,
+    api::{
+        Applied, ApplyRequest, Confirmed, Explained, HaltReply, HaltRequest, LastPublish, ResumeReply, Status,
+    },
+    clock::{ClockWatch, Step, wall_offset_ns},
+    problems::{Problems, Topic},
+    settings::Settings,
+    store::{HostState, Store},
+};
+use crate::{
+    compile::Image,
+    dataplane::{self, Dataplane},
+    geo::Location,
+};
+
+/// Everything that can happen to the engine.
+#[derive(Debug)]
+pub enum Event {
+    /// A second has passed: look at the clock, the confirm deadline and the interfaces.
+    Tick,
+    /// How does the host stand?
+    Status(oneshot::Sender<Status>),
+    /// Publish a policy.
+    Apply(ApplyRequest, u32, Reply<Applied>),
+    /// Keep the policy that waits.
+    Confirm(u32, Reply<Confirmed>),
+    /// Drop the world.
+    Halt(HaltRequest, u32, Reply<HaltReply>),
+    /// Back to the policy.
+    Resume(u32, Reply<ResumeReply>),
+    /// Judge an address.
+    Explain(std::net::IpAddr, Reply<Explained>),
+    /// Stop; enforcement stays on.
+    Shutdown,
+}
+
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// The way to the engine.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// Takes the events.
+    pub events: mpsc::Sender<Event>,
+    /// The last snapshot of the status; `busy` says whether the engine would answer now.
+    pub snapshot: watch::Receiver<Arc<Status>>,
+}
+
+/// A policy that the kernel enforces.
+#[derive(Clone, Debug)]
+struct InForce {
+    image: Arc<Image>,
+    /// Not a policy of the operator's: [`super::build::PASS_EVERYTHING`].
+    is_baseline: bool,
+}
+
+struct Engine {
+    settings: Settings,
+    store: Store,
+    dataplane: Dataplane,
+    snapshot: watch::Sender<Arc<Status>>,
+    location: Option<Arc<Location>>,
+    in_force: Option<InForce>,
+    /// While a policy waits for confirmation: what the kernel reverts to.
+    fallback: Option<InForce>,
+    host_state: HostState,
+    problems: Problems,
+    attachments: interfaces::Attachments,
+    last_publish: Option<LastPublish>,
+    clock: ClockWatch,
+}
+
+/// Opens the dataplane and starts the thread. Fails only where nothing could be done at all; whatever is pinned
+/// is then left as it is.
+pub fn spawn(settings: Settings) -> anyhow::Result<(Handle, thread::JoinHandle<()>)> {
+    let (events, inbox) = mpsc::channel(64);
+    let (snapshot, snapshots) = watch::channel(Arc::new(Status::starting()));
+    let (opened, is_open) = oneshot::channel();
+    let thread = thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || {
+            let engine = Engine::open(settings, snapshot);
+            match engine {
+                Ok(mut engine) => {
+                    if opened.send(Ok(())).is_ok() {
+                        engine.start();
+                        engine.run(inbox);
+                    }
+                }
+                // The receiver waits for it just below; if it is gone, so is the process.
+                Err(error) => drop(opened.send(Err(error))),
+            }
+        })
+        .context("cannot start the engine's thread")?;
+    is_open.blocking_recv().context("the engine's thread died")??;
+    Ok((
+        Handle {
+            events,
+            snapshot: snapshots,
+        },
+        thread,
+    ))
+}
+
+impl Engine {
+    fn open(settings: Settings, snapshot: watch::Sender<Arc<Status>>) -> anyhow::Result<Self> {
+        let dataplane = Dataplane::open(&dataplane::Settings {
+            pin_dir: Some(settings.pin_dir.clone()),
+            no_generation_pass: settings.host.no_generation_pass,
+        })
+        .with_context(|| format!("cannot open the dataplane in {}", settings.pin_dir.display()))?;
+        Ok(Self {
+            store: Store::new(&settings.state_dir),
+            settings,
+            dataplane,
+            snapshot,
+            location: None,
+            in_force: None,
+            fallback: None,
+            host_state: HostState::default(),
+            problems: Problems::default(),
+            attachments: interfaces::Attachments::default(),
+            last_publish: None,
+            clock: ClockWatch::default(),
+        })
+    }
+
+    fn run(&mut self, mut inbox: mpsc::Receiver<Event>) {
+        self.show(None);
+        while let Some(event) = inbox.blocking_recv() {
+            self.settle();
+            match event {
+                Event::Tick => self.tick(),
+                Event::Status(reply) => answer(reply, self.status()),
+                Event::Apply(request, uid, reply) => {
+                    self.show(Some("publishing"));
+                    let result = self.apply(&request, uid);
+                    log_refusal("apply", uid, &result);
+                    self.show(None);
+                    answer(reply, result);
+                }
+                Event::Confirm(uid, reply) => {
+                    let result = self.confirm(uid);
+                    log_refusal("confirm", uid, &result);
+                    answer(reply, result);
+                }
+                Event::Halt(request, uid, reply) => {
+                    let result = self.halt(&request, uid);
+                    log_refusal("halt", uid, &result);
+                    answer(reply, result);
+                }
+                Event::Resume(uid, reply) => {
+                    let result = self.resume(uid);
+                    log_refusal("resume", uid, &result);
+                    answer(reply, result);
+                }
+                Event::Explain(address, reply) => answer(reply, self.explain(address)),
+                Event::Shutdown => return,
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        match self.clock.look(wall_offset_ns()) {
+            Step::None => {}
+            Step::Moved(by_ns) => {
+                tracing::info!(by_ms = by_ns / 1_000_000, "the clock was set");
+                self.sync_clock();
+            }
+            Step::Suspicious(by_ns) => {
+                tracing::warn!(
+                    by_s = by_ns / 1_000_000_000,
+                    "the clock was set by more than a day"
+                );
+                self.sync_clock();
+            }
+        }
+        self.forget_ended_halt();
+        self.attach_missing();
+        let result = self.dataplane.tidy();
+        self.problems
+            .note(Topic::Retired, "cannot free retired generations", result);
+    }
+
+    fn sync_clock(&mut self) {
+        let result = self.dataplane.sync_clock();
+        self.problems
+            .note(Topic::Clock, "cannot give the kernel the time", result);
+    }
+
+    /// Takes note of a revert that the kernel did by itself.
+    fn settle(&mut self) {
+        if !self.dataplane.state().is_ok_and(|state| state.reverted) {
+            return;
+        }
+        let result = self.dataplane.revert();
+        let done = self.problems.note(
+            Topic::Confirm,
+            "the kernel reverted, but tidying up failed",
+            result,
+        );
+        if done.is_none() {
+            return;
+        }
+        let lost = self
+            .in_force
+            .take()
+            .map_or_else(|| "a policy".to_owned(), |lost| lost.image.policy_name.clone());
+        tracing::warn!(policy = lost, "not confirmed in time: reverted");
+        self.in_force = self.fallback.take();
+        if let Some(in_force) = &self.in_force
+            && let Err(error) = self.dataplane.recognise(&in_force.image)
+        {
+            tracing::warn!("cannot recognise the generation reverted to: {error}");
+        }
+        let dropped = self.store.drop_pending();
+        self.problems
+            .note(Topic::Store, "cannot forget the reverted policy", dropped);
+        self.host_state.reverted = Some(lost);
+        self.save_host_state();
+    }
+
+    fn save_host_state(&mut self) {
+        let result = self.store.set_host_state(&self.host_state);
+        self.problems.note(Topic::Store, "cannot store the state", result);
+    }
+
+    /// Replaces the snapshot.
+    fn show(&mut self, busy: Option<&str>) {
+        let status = Status {
+            busy: busy.map(str::to_owned),
+            ..self.status()
+        };
+        self.snapshot.send_replace(Arc::new(status));
+    }
+}
+
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    if reply.send(value).is_err() {
+        tracing::debug!("the caller is gone");
+    }
+}
+
+fn log_refusal<T>(verb: &str, uid: u32, result: &Result<T, Refusal>) {
+    if let Err(refusal) = result {
+        tracing::info!(uid, "{verb} refused: {refusal}");
+    }
+}

@@ -1,0 +1,257 @@
+//! Start: adopt what the kernel enforces, else enforce what is stored. Whatever is wrong, what is pinned stays.
+
+use std::{path::Path, sync::Arc};
+
+use super::{super::build, Engine, InForce};
+use crate::{
+    daemon::{Refusal, api::LastPublish, problems::Topic},
+    dataplane::{Published, StateInfo},
+    geo::{self, Location},
+    instant::Instant,
+};
+
+impl Engine {
+    pub(super) fn start(&mut self) {
+        match self.store.host_state() {
+            Ok(state) => self.host_state = state,
+            Err(error) => self.problems.set(Topic::Store, format!("{error:#}")),
+        }
+        self.sync_clock();
+        let failsafe = self.settings.failsafe_prefixes();
+        let result = self.dataplane.set_failsafe(&failsafe);
+        self.problems
+            .note(Topic::Failsafe, "cannot set the failsafe prefixes", result);
+        self.settle();
+        match self.dataplane.state() {
+            Ok(state) => {
+                self.restore_halt(&state);
+                self.take_up(&state);
+            }
+            Err(error) => self
+                .problems
+                .set(Topic::Policy, format!("cannot read the kernel's state: {error}")),
+        }
+        self.detach_unlisted();
+        self.attach_missing();
+    }
+
+    fn take_up(&mut self, state: &StateInfo) {
+        let stored = self.store.policy().unwrap_or_else(|error| {
+            self.problems.set(Topic::Store, format!("{error:#}"));
+            None
+        });
+        let pending = self.store.pending().unwrap_or_else(|error| {
+            self.problems.set(Topic::Store, format!("{error:#}"));
+            None
+        });
+        if stored.is_none() && pending.is_none() && state.active.is_none() {
+            tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
+            return;
+        }
+        let Ok(location) = self.load_location() else {
+            self.problems.set(
+                Topic::Policy,
+                "the stored policy could not be compiled: what is pinned stays in force",
+            );
+            return;
+        };
+        let is_waiting = state.confirm_left_s.is_some();
+        if let Some(text) = pending {
+            self.take_up_pending(&text, &location, is_waiting);
+        }
+        match stored {
+            Some(text) if is_waiting => {
+                let path = self.store.policy_path();
+                self.fallback = self.compile_stored(&path, &text, &location).map(InForce::policy);
+            }
+            Some(text) if self.in_force.is_none() => self.take_up_stored(&text, &location),
+            Some(_) => {}
+            None => self.take_up_baseline(&location, state, is_waiting),
+        }
+    }
+
+    /// `pending.toml`: a policy waits for confirmation, or the daemon died between publishing and storing.
+    fn take_up_pending(&mut self, text: &str, location: &Arc<Location>, is_waiting: bool) {
+        let path = self.store.pending_path();
+        let in_force = self
+            .compile_stored(&path, text, location)
+            .map(InForce::policy)
+            .filter(|in_force| self.recognise(in_force));
+        let result = match (&in_force, is_waiting) {
+            (Some(in_force), true) => {
+                tracing::info!(
+                    policy = in_force.image.policy_name,
+                    "adopted; waits for confirmation"
+                );
+                Ok(())
+            }
+            (Some(in_force), false) => {
+                tracing::info!(policy = in_force.image.policy_name, "adopted");
+                self.store.promote_pending()
+            }
+            (None, true) => {
+                self.problems.set(
+                    Topic::Policy,
+                    "the policy that waits for confirmation does not compile to what is pinned; it can be confirmed",
+                );
+                Ok(())
+            }
+            (None, false) => self.store.drop_pending(),
+        };
+        self.problems
+            .note(Topic::Store, "cannot settle the pending policy", result);
+        self.in_force = in_force;
+    }
+
+    fn take_up_stored(&mut self, text: &str, location: &Arc<Location>) {
+        let started = std::time::Instant::now();
+        let path = self.store.policy_path();
+        let Some(image) = self.compile_stored(&path, text, location) else {
+            return;
+        };
+        let in_force = InForce::policy(image);
+        if self.recognise(&in_force) {
+            tracing::info!(policy = in_force.image.policy_name, "adopted, nothing rebuilt");
+            self.in_force = Some(in_force);
+            return;
+        }
+        let compile_ms = millis(started.elapsed());
+        match self.dataplane.publish(&in_force.image, None) {
+            Ok(published) => {
+                self.note_published(&published, compile_ms);
+                tracing::info!(
+                    policy = in_force.image.policy_name,
+                    generation = published.number,
+                    "the stored policy is published"
+                );
+                self.problems.clear(&Topic::Policy);
+                self.in_force = Some(in_force);
+            }
+            Err(error) => self.problems.set(
+                Topic::Policy,
+                format!("the stored policy could not be published, what is pinned stays in force: {error}"),
+            ),
+        }
+    }
+
+    /// Nothing is stored, but something is pinned.
+    fn take_up_baseline(&mut self, location: &Arc<Location>, state: &StateInfo, is_waiting: bool) {
+        if state.active.is_none() || (self.in_force.is_some() && !is_waiting) {
+            return;
+        }
+        let Some(baseline) = self.baseline(location) else {
+            return;
+        };
+        if is_waiting {
+            self.fallback = Some(baseline);
+        } else if self.recognise(&baseline) {
+            self.in_force = Some(baseline);
+        } else {
+            self.problems.set(
+                Topic::Policy,
+                format!(
+                    "a generation is pinned, but {} is gone: it stays in force; apply the policy again",
+                    self.store.policy_path().display()
+                ),
+            );
+        }
+    }
+
+    fn compile_stored(
+        &mut self,
+        path: &Path,
+        text: &str,
+        location: &Arc<Location>,
+    ) -> Option<crate::compile::Image> {
+        match build::build(&path.display().to_string(), text, location, Instant::now()) {
+            Ok((image, _warnings)) => Some(image),
+            Err(refusal) => {
+                self.problems.set(
+                    Topic::Policy,
+                    format!("{}: what is pinned stays in force", describe(&refusal)),
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn baseline(&mut self, location: &Arc<Location>) -> Option<InForce> {
+        let result = build::build(
+            "pass-everything",
+            build::PASS_EVERYTHING,
+            location,
+            Instant::now(),
+        );
+        let (image, _) = self.problems.note(
+            Topic::Policy,
+            "cannot compile the policy that passes everything",
+            result,
+        )?;
+        Some(InForce {
+            image: Arc::new(image),
+            is_baseline: true,
+        })
+    }
+
+    fn recognise(&mut self, in_force: &InForce) -> bool {
+        self.dataplane.recognise(&in_force.image).unwrap_or_else(|error| {
+            self.problems.set(
+                Topic::Policy,
+                format!("cannot compare with what is pinned: {error}"),
+            );
+            false
+        })
+    }
+
+    /// Reads the database as it is now. Tables that did not change stay the same object, so that generations
+    /// share them and memory holds them once.
+    pub(super) fn load_location(&mut self) -> Result<Arc<Location>, Refusal> {
+        let result = geo::load(&self.settings.geo_choice(), self.settings.host.field);
+        let fresh = match result {
+            Ok(location) => location,
+            Err(error) => {
+                self.problems.set(Topic::Database, error.to_string());
+                return Err(Refusal::failed(error));
+            }
+        };
+        self.problems.clear(&Topic::Database);
+        let location = match &self.location {
+            Some(known) if known.digest == fresh.digest && known.source == fresh.source => Arc::clone(known),
+            _ => Arc::new(fresh),
+        };
+        self.location = Some(Arc::clone(&location));
+        Ok(location)
+    }
+
+    pub(super) fn note_published(&mut self, published: &Published, compile_ms: u64) {
+        self.last_publish = Some(LastPublish {
+            compile_ms,
+            load_ms: millis(published.load),
+            fill_ms: millis(published.fill),
+            verify_ms: millis(published.verify),
+            n_samples: published.n_samples,
+            shared_location: published.shared_location,
+        });
+    }
+}
+
+impl InForce {
+    pub(super) fn policy(image: crate::compile::Image) -> Self {
+        Self {
+            image: Arc::new(image),
+            is_baseline: false,
+        }
+    }
+}
+
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A refusal in one line: its sentence and its first remark.
+fn describe(refusal: &Refusal) -> String {
+    match refusal.diagnostics.first() {
+        Some(first) => format!("{refusal} ({}: {})", first.place, first.message),
+        None => refusal.error.clone(),
+    }
+}

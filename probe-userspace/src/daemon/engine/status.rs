@@ -1,0 +1,201 @@
+//! The status: what the engine knows, in the API's words.
+
+use probe_common::{ABI_VERSION, FOREVER};
+
+use super::{Engine, apply::policy_ref};
+use crate::{
+    compile::{Image, Override},
+    daemon::{
+        api::{
+            CounterRow, Database, Generation, Health, Interface, MAX_OVERRIDES_LISTED, OrderRef, OverrideRow,
+            Status,
+        },
+        sentence::sentence,
+    },
+    dataplane::{Attached, GenerationInfo, Mode},
+    geo::GeoSource,
+    instant::Instant,
+};
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+impl Engine {
+    pub(super) fn status(&self) -> Status {
+        let mut status = Status::starting();
+        status.busy = None;
+        status.problems = self.problems.texts();
+        status.last_publish = self.last_publish.clone();
+        status.reverted = self.host_state.reverted.is_some();
+        if let Some(name) = &self.host_state.reverted {
+            let text = format!("policy {name} was not confirmed in time and was reverted");
+            status.problems.push(text);
+        }
+        if let Some(location) = &self.location {
+            status.database = Some(database(&location.source, Instant::now()));
+        }
+        self.add_policy(&mut status);
+        if let Err(error) = self.add_kernel(&mut status) {
+            status
+                .problems
+                .push(format!("cannot read the kernel's state: {error}"));
+            status.state = Health::Unknown;
+        }
+        status.sentence = sentence(&status);
+        status
+    }
+
+    fn add_policy(&self, status: &mut Status) {
+        let Some(in_force) = self.in_force.as_ref().filter(|in_force| !in_force.is_baseline) else {
+            return;
+        };
+        let image = &in_force.image;
+        status.policy = Some(policy_ref(image));
+        status.orders = image
+            .orders
+            .iter()
+            .map(|order| OrderRef {
+                id: order.id.clone(),
+                authority: order.authority.clone(),
+            })
+            .collect();
+        status.n_overrides = image.overrides.len();
+        status.overrides = image
+            .overrides
+            .iter()
+            .take(MAX_OVERRIDES_LISTED)
+            .map(|entry| override_row(image, entry))
+            .collect();
+    }
+
+    fn add_kernel(&self, status: &mut Status) -> Result<(), crate::dataplane::DataplaneError> {
+        let state = self.dataplane.state()?;
+        status.generation = state.active.as_ref().map(generation);
+        status.confirm_left_s = state.confirm_left_s;
+        status.halted = self.halted(&state);
+        let attached = self.dataplane.interfaces()?;
+        // The pin of an interface that is gone says nothing any more.
+        let present = attached.iter().filter(|attached| attached.ifindex != 0);
+        status.interfaces = present.map(interface).collect();
+        status.counters = self
+            .dataplane
+            .counters()?
+            .into_iter()
+            .map(|row| CounterRow {
+                reason: row.reason.to_owned(),
+                class: row.class,
+                packets: row.packets,
+                bytes: row.bytes,
+            })
+            .collect();
+        let is_baseline = self
+            .in_force
+            .as_ref()
+            .is_some_and(|in_force| in_force.is_baseline);
+        status.state = if state.active.is_none() || is_baseline || status.interfaces.is_empty() {
+            Health::NotEnforcing
+        } else if status.problems.is_empty() && self.in_force.is_some() {
+            Health::Ok
+        } else {
+            Health::Degraded
+        };
+        Ok(())
+    }
+}
+
+impl Status {
+    /// Before anything is known.
+    pub fn starting() -> Self {
+        Self {
+            state: Health::Unknown,
+            sentence: "starting".to_owned(),
+            busy: Some("starting".to_owned()),
+            policy: None,
+            generation: None,
+            confirm_left_s: None,
+            reverted: false,
+            halted: None,
+            database: None,
+            interfaces: Vec::new(),
+            orders: Vec::new(),
+            overrides: Vec::new(),
+            n_overrides: 0,
+            problems: Vec::new(),
+            counters: Vec::new(),
+            last_publish: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi_version: ABI_VERSION,
+        }
+    }
+}
+
+/// The instant as the API writes it.
+pub(super) fn instant_text(instant: Instant) -> String {
+    instant.to_string()
+}
+
+fn database(source: &GeoSource, now: Instant) -> Database {
+    let built = u32::try_from(source.built_s).unwrap_or(u32::MAX);
+    Database {
+        origin: source.origin.clone(),
+        database_type: source.database_type.clone(),
+        built: instant_text(Instant(built)),
+        age_days: u64::from(now.0).saturating_sub(source.built_s) / SECONDS_PER_DAY,
+        sha256: source.sha256.clone(),
+        attribution: source.attribution.clone(),
+        n_networks_v4: source.n_networks_v4,
+        n_networks_v6: source.n_networks_v6,
+    }
+}
+
+fn generation(info: &GenerationInfo) -> Generation {
+    Generation {
+        number: info.number,
+        slot: info.slot,
+        published: instant_text(info.published),
+        image_digest: info.image_digest.clone(),
+        location_digest: info.location_digest.clone(),
+    }
+}
+
+fn interface(attached: &Attached) -> Interface {
+    Interface {
+        ifname: attached.ifname.clone(),
+        ifindex: attached.ifindex,
+        mode: match attached.mode {
+            Mode::Native => "native".to_owned(),
+            Mode::Skb => "skb".to_owned(),
+        },
+    }
+}
+
+fn override_row(image: &Image, entry: &Override) -> OverrideRow {
+    let profile = image.profiles.get(usize::from(entry.value.profile));
+    OverrideRow {
+        prefix: entry.prefix.to_string(),
+        profile: profile.map_or_else(|| entry.value.profile.to_string(), |profile| profile.name.clone()),
+        until: (entry.value.until_s != FOREVER).then(|| instant_text(Instant(entry.value.until_s))),
+        why: entry.why.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_ages_in_whole_days() {
+        let source = GeoSource {
+            origin: "embedded".to_owned(),
+            database_type: "Test".to_owned(),
+            built_s: 1_780_000_000,
+            sha256: String::new(),
+            n_networks_v4: 1,
+            n_networks_v6: 2,
+            attribution: None,
+        };
+        let age = |now| database(&source, Instant(now)).age_days;
+        assert_eq!(age(1_780_000_000 + 86_399), 0);
+        assert_eq!(age(1_780_000_000 + 86_400), 1);
+        assert_eq!(age(1_700_000_000), 0, "a clock that is wrong");
+    }
+}

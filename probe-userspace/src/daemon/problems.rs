@@ -1,0 +1,94 @@
+//! What is wrong, by topic: a topic holds one problem until it is solved.
+
+use std::collections::BTreeMap;
+
+/// What a problem is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The stored policy.
+    Policy,
+    /// The GeoIP database.
+    Database,
+    /// The state directory.
+    Store,
+    /// Failsafe prefixes in the kernel.
+    Failsafe,
+    /// Halting and resuming.
+    Halt,
+    /// The wall clock.
+    Clock,
+    /// The confirm window.
+    Confirm,
+    /// Generations that nothing runs any more.
+    Retired,
+    /// All interfaces.
+    Interfaces,
+    /// One interface.
+    Interface(String),
+}
+
+/// The problems that exist now.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    by_topic: BTreeMap<Topic, String>,
+}
+
+impl Problems {
+    /// Notes a problem and logs it, unless it is known.
+    pub fn set(&mut self, topic: Topic, text: impl Into<String>) {
+        let text = text.into();
+        if self.by_topic.get(&topic) != Some(&text) {
+            tracing::warn!(?topic, "{text}");
+            self.by_topic.insert(topic, text);
+        }
+    }
+
+    /// The topic's problem is solved.
+    pub fn clear(&mut self, topic: &Topic) {
+        if self.by_topic.remove(topic).is_some() {
+            tracing::info!(?topic, "solved");
+        }
+    }
+
+    /// Notes an error or clears the topic.
+    pub fn note<T, E: std::fmt::Display>(
+        &mut self,
+        topic: Topic,
+        what: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.clear(&topic);
+                Some(value)
+            }
+            Err(error) => {
+                self.set(topic, format!("{what}: {error:#}"));
+                None
+            }
+        }
+    }
+
+    /// For the status.
+    pub fn texts(&self) -> Vec<String> {
+        self.by_topic.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_has_one_problem_until_it_is_solved() {
+        let mut problems = Problems::default();
+        problems.set(Topic::Clock, "one");
+        problems.set(Topic::Clock, "two");
+        let failed: Result<(), &str> = Err("disk full");
+        assert_eq!(problems.note(Topic::Store, "cannot store", failed), None);
+        assert_eq!(problems.texts(), ["cannot store: disk full", "two"]);
+        assert_eq!(problems.note(Topic::Store, "", Ok::<_, String>(1)), Some(1));
+        problems.clear(&Topic::Clock);
+        assert_eq!(problems.texts(), [""; 0]);
+    }
+}

@@ -1,0 +1,58 @@
+//! What cordon answers when it does not do what it was asked: one sentence and the remarks that led to it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Diagnostic;
+
+/// A refusal, as the control API sends it and as the command line prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// HTTP status; not part of the body.
+    #[serde(skip)]
+    pub status: u16,
+    /// What is wrong, with the fix. No final full stop.
+    pub error: String,
+    /// Remarks on the input, if that is what is wrong.
+    #[serde(default)]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Refusal {
+    /// The input is refused.
+    pub fn input(error: impl Into<String>, diagnostics: Vec<Diagnostic>) -> Self {
+        Self {
+            status: 422,
+            error: error.into(),
+            diagnostics,
+        }
+    }
+
+    /// The request does not fit the state the daemon is in.
+    pub fn conflict(error: impl Into<String>) -> Self {
+        Self::with_status(409, error)
+    }
+
+    /// Something failed on the way: kernel, disk, database.
+    pub fn failed(error: impl fmt::Display) -> Self {
+        Self::with_status(500, format!("{error:#}"))
+    }
+
+    /// A refusal without remarks.
+    pub fn with_status(status: u16, error: impl Into<String>) -> Self {
+        Self {
+            status,
+            error: error.into(),
+            diagnostics: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,252 @@
+//! The control API: HTTP/1.1 and JSON on a unix socket. Knows who calls, never touches the kernel.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{DirBuilderExt as _, PermissionsExt as _},
+        net::UnixStream as StdUnixStream,
+    },
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+use super::{
+    Refusal,
+    api::{ApplyRequest, ExplainQuery, HaltRequest, MAX_BODY_BYTES, Status},
+    engine::{Event, Handle, Reply},
+};
+
+/// Time a caller has to send its request.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a status waits for a fresh answer before the snapshot is given.
+const FRESH_TIMEOUT: Duration = Duration::from_millis(200);
+/// Connections served at a time.
+const MAX_CONNECTIONS: usize = 64;
+/// Group that may read the socket, where it exists.
+const GROUP: &str = "cordon";
+
+/// Who calls.
+#[derive(Clone, Copy, Debug)]
+struct Caller {
+    uid: u32,
+}
+
+impl Caller {
+    fn of(stream: &UnixStream) -> std::io::Result<Self> {
+        Ok(Self {
+            uid: stream.peer_cred()?.uid(),
+        })
+    }
+
+    /// Root and the daemon's own user may change things. Others got here because the socket's group lets them.
+    fn may_change(self) -> Result<u32, Refusal> {
+        if self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw() {
+            Ok(self.uid)
+        } else {
+            Err(Refusal::with_status(
+                403,
+                format!(
+                    "user {} may read the status but change nothing: run it as root",
+                    self.uid
+                ),
+            ))
+        }
+    }
+}
+
+/// Makes the runtime directory and the socket. A socket that nobody listens on is removed.
+pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
+    let dir = socket.parent().context("the socket has no directory")?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(dir)
+        .with_context(|| format!("cannot make the runtime directory {}", dir.display()))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o750))
+        .with_context(|| format!("cannot set the mode of {}", dir.display()))?;
+    if StdUnixStream::connect(socket).is_ok() {
+        bail!("another daemon listens on {}: stop it first", socket.display());
+    }
+    match fs::remove_file(socket) {
+        Ok(()) => tracing::info!(socket = %socket.display(), "removed a stale socket"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("cannot remove the stale socket {}", socket.display()));
+        }
+    }
+    let listener =
+        UnixListener::bind(socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o660))
+        .with_context(|| format!("cannot set the mode of {}", socket.display()))?;
+    if let Ok(Some(group)) = nix::unistd::Group::from_name(GROUP) {
+        for path in [dir, socket] {
+            std::os::unix::fs::chown(path, None, Some(group.gid.as_raw()))
+                .with_context(|| format!("cannot give {} to group {GROUP}", path.display()))?;
+        }
+    }
+    Ok(listener)
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: UnixListener, handle: Handle) {
+    let app = router(handle);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, as a rule: let some connections end.
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let caller = match Caller::of(&stream) {
+            Ok(caller) => caller,
+            Err(error) => {
+                tracing::warn!("cannot tell who calls: {error}");
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(app.clone().layer(Extension(caller)));
+        tokio::spawn(async move {
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(READ_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!("connection ended: {error}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn router(handle: Handle) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/explain", get(explain))
+        .route("/v1/apply", post(apply))
+        .route("/v1/confirm", post(confirm))
+        .route("/v1/halt", post(halt))
+        .route("/v1/resume", post(resume))
+        .fallback(|| async { Refusal::with_status(404, "no such path in the control API, version 1") })
+        .method_not_allowed_fallback(|| async { Refusal::with_status(405, "wrong method for this path") })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(handle)
+}
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+async fn status(State(handle): State<Handle>) -> Json<Status> {
+    let snapshot = Arc::clone(&handle.snapshot.borrow());
+    if snapshot.busy.is_some() {
+        return Json(Status::clone(&snapshot));
+    }
+    let (reply, answer) = oneshot::channel();
+    let asked = handle.events.try_send(Event::Status(reply));
+    match (asked, timeout(FRESH_TIMEOUT, answer).await) {
+        (Ok(()), Ok(Ok(status))) => Json(status),
+        // It got busy meanwhile; what it is busy with stands in the newest snapshot.
+        _ => Json(Status::clone(&handle.snapshot.borrow())),
+    }
+}
+
+async fn explain(
+    State(handle): State<Handle>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Answer<super::api::Explained> {
+    let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
+    ask(&handle, |reply| Event::Explain(query.ip, reply)).await
+}
+
+async fn apply(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::Applied> {
+    let uid = caller.may_change()?;
+    let request: ApplyRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Apply(request, uid, reply)).await
+}
+
+async fn confirm(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<super::api::Confirmed> {
+    let uid = caller.may_change()?;
+    ask(&handle, |reply| Event::Confirm(uid, reply)).await
+}
+
+async fn halt(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::HaltReply> {
+    let uid = caller.may_change()?;
+    let request: HaltRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Halt(request, uid, reply)).await
+}
+
+async fn resume(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<super::api::ResumeReply> {
+    let uid = caller.may_change()?;
+    ask(&handle, |reply| Event::Resume(uid, reply)).await
+}
+
+/// Sends an event and waits for its answer.
+async fn ask<T: Serialize>(handle: &Handle, event: impl FnOnce(Reply<T>) -> Event) -> Answer<T> {
+    let stopping = || Refusal::with_status(503, "the daemon is stopping");
+    let (reply, answer) = oneshot::channel();
+    handle.events.send(event(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())?.map(Json)
+}
+
+async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let bytes = timeout(READ_TIMEOUT, axum::body::to_bytes(body, MAX_BODY_BYTES))
+        .await
+        .map_err(|_| Refusal::with_status(408, "the request did not arrive in time"))?
+        .map_err(|_| {
+            Refusal::with_status(
+                413,
+                format!("the request is cut short or longer than {MAX_BODY_BYTES} bytes"),
+            )
+        })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::with_status(400, format!("not the JSON that was expected: {error}")))
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self)).into_response()
+    }
+}

@@ -1,0 +1,145 @@
+//! The control API over a real socket, with an engine that answers from a script.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    Refusal,
+    api::{ApplyRequest, Status},
+    client::Client,
+    engine::{Event, Handle},
+    server,
+};
+
+struct Api {
+    _dir: tempfile::TempDir,
+    client: Client,
+    events: mpsc::Receiver<Event>,
+    snapshot: watch::Sender<Arc<Status>>,
+}
+
+fn api() -> Api {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("run/control.sock");
+    let listener = server::bind(&socket).unwrap();
+    let (sender, events) = mpsc::channel(4);
+    let (snapshot, snapshots) = watch::channel(Arc::new(Status::starting()));
+    tokio::spawn(server::serve(
+        listener,
+        Handle {
+            events: sender,
+            snapshot: snapshots,
+        },
+    ));
+    Api {
+        _dir: dir,
+        client: Client::new(&socket),
+        events,
+        snapshot,
+    }
+}
+
+#[tokio::test]
+async fn a_status_is_answered_while_the_engine_is_busy() {
+    let mut api = api();
+    let status: Status = api.client.get("/v1/status").await.unwrap();
+    assert_eq!(status.busy.as_deref(), Some("starting"));
+    assert!(api.events.try_recv().is_err(), "the engine is not even asked");
+}
+
+#[tokio::test]
+async fn a_status_is_fresh_when_the_engine_is_idle() {
+    let mut api = api();
+    api.snapshot.send_replace(Arc::new(Status {
+        busy: None,
+        ..Status::starting()
+    }));
+    let engine = tokio::spawn(async move {
+        match api.events.recv().await {
+            Some(Event::Status(reply)) => {
+                let fresh = Status {
+                    busy: None,
+                    sentence: "fresh".to_owned(),
+                    ..Status::starting()
+                };
+                assert!(reply.send(fresh).is_ok());
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+    let status: Status = api.client.get("/v1/status").await.unwrap();
+    assert_eq!(status.sentence, "fresh");
+    engine.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_caller_with_its_remarks() {
+    let mut api = api();
+    tokio::spawn(async move {
+        while let Some(event) = api.events.recv().await {
+            let Event::Apply(request, uid, reply) = event else {
+                panic!("{event:?}")
+            };
+            assert_eq!(uid, nix::unistd::geteuid().as_raw());
+            let place = crate::diagnostic::Place::file(&request.file);
+            let remark = crate::diagnostic::Diagnostic::error(place, "XX", "no such country", "write DE");
+            drop(reply.send(Err(Refusal::input("p.toml has 1 error", vec![remark]))));
+        }
+    });
+    let request = ApplyRequest {
+        file: "p.toml".to_owned(),
+        text: "x".to_owned(),
+        ..ApplyRequest::default()
+    };
+    let error = api
+        .client
+        .post::<_, serde_json::Value>("/v1/apply", &request)
+        .await
+        .unwrap_err();
+    let refusal: Refusal = error.downcast().unwrap();
+    assert_eq!(
+        (refusal.status, refusal.error.as_str()),
+        (422, "p.toml has 1 error")
+    );
+    assert_eq!(refusal.diagnostics[0].value, "XX");
+}
+
+#[tokio::test]
+async fn wrong_requests_are_answered_with_an_error() {
+    let api = api();
+    let status = |error: anyhow::Error| error.downcast::<Refusal>().unwrap().status;
+    let get = |path| api.client.get::<serde_json::Value>(path);
+    assert_eq!(status(get("/v1/nothing").await.unwrap_err()), 404);
+    assert_eq!(status(get("/v1/apply").await.unwrap_err()), 405);
+    assert_eq!(status(get("/v1/explain?ip=1.2.3").await.unwrap_err()), 400);
+    assert_eq!(status(get("/v1/explain").await.unwrap_err()), 400);
+    let odd = serde_json::json!({ "surprise": 1 });
+    let posted = api.client.post::<_, serde_json::Value>("/v1/halt", &odd).await;
+    assert_eq!(status(posted.unwrap_err()), 400);
+    let long = serde_json::json!({ "for_s": null, "reason": "x".repeat(super::api::MAX_BODY_BYTES) });
+    let posted = api.client.post::<_, serde_json::Value>("/v1/halt", &long).await;
+    assert_eq!(status(posted.unwrap_err()), 413);
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("control.sock");
+    let first = server::bind(&socket).unwrap();
+    let error = server::bind(&socket).unwrap_err();
+    assert!(format!("{error:#}").contains("another daemon"), "{error:#}");
+    drop(first);
+    server::bind(&socket).unwrap();
+}
+
+#[tokio::test]
+async fn an_unreachable_daemon_is_named_with_the_fix() {
+    let client = Client::new(std::path::Path::new("/nonexistent/control.sock"));
+    let error = client.get::<Status>("/v1/status").await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("/nonexistent/control.sock") && text.contains("systemctl start cordon"),
+        "{text}"
+    );
+}

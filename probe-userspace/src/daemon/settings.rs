@@ -1,0 +1,172 @@
+//! The host file, resolved: every path with its default.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+
+use super::Refusal;
+use crate::{
+    diagnostic::{Diagnostic, Place, Severity},
+    geo::GeoChoice,
+    host::{self, Host},
+};
+
+/// Default place of the host file.
+pub const DEFAULT_HOST_FILE: &str = "/etc/cordon/cordon.toml";
+/// Default pin directory.
+pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/cordon";
+/// Default state directory.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/cordon";
+/// Default runtime directory.
+pub const DEFAULT_RUN_DIR: &str = "/run/cordon";
+
+/// A host file with its defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the file says.
+    pub host: Host,
+    /// Warnings about it.
+    pub warnings: Vec<Diagnostic>,
+    /// Directory on a bpffs.
+    pub pin_dir: PathBuf,
+    /// Directory of the stored policy.
+    pub state_dir: PathBuf,
+    /// Directory of the control socket.
+    pub run_dir: PathBuf,
+}
+
+/// What to do if there is no host file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMissing {
+    /// It is needed: say how to get one.
+    Refuse,
+    /// The defaults will do.
+    UseDefaults,
+}
+
+impl Settings {
+    /// Reads and resolves a host file.
+    pub fn read(path: &Path, if_missing: IfMissing) -> Result<Self, Refusal> {
+        let file = path.display().to_string();
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && if_missing == IfMissing::UseDefaults => {
+                return Ok(Self::resolve(
+                    Host {
+                        file,
+                        ..Host::default()
+                    },
+                    Vec::new(),
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Refusal::input(
+                    format!(
+                        "there is no host file {file}: write one with `cordon init`, or name another with `--config`"
+                    ),
+                    Vec::new(),
+                ));
+            }
+            Err(error) => {
+                return Err(Refusal::input(
+                    format!("cannot read the host file {file}: {error}"),
+                    vec![Diagnostic::error(Place::file(&file), "", error.to_string(), "")],
+                ));
+            }
+        };
+        let (host, diagnostics) = host::parse(&file, &text);
+        match host {
+            Some(host) => Ok(Self::resolve(host, diagnostics)),
+            None => Err(Refusal::input(
+                format!(
+                    "the host file {file} has {}",
+                    count(n_errors(&diagnostics), "error")
+                ),
+                diagnostics,
+            )),
+        }
+    }
+
+    fn resolve(host: Host, warnings: Vec<Diagnostic>) -> Self {
+        let or = |place: &Option<crate::policy::Located<PathBuf>>, default: &str| {
+            place
+                .as_ref()
+                .map_or_else(|| PathBuf::from(default), |path| path.value.clone())
+        };
+        Self {
+            pin_dir: or(&host.pin_dir, DEFAULT_PIN_DIR),
+            state_dir: or(&host.state_dir, DEFAULT_STATE_DIR),
+            run_dir: or(&host.run_dir, DEFAULT_RUN_DIR),
+            host,
+            warnings,
+        }
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("control.sock")
+    }
+
+    /// The database to use.
+    pub fn geo_choice(&self) -> GeoChoice {
+        match &self.host.database {
+            Some(path) => GeoChoice::File(path.value.clone()),
+            None => GeoChoice::Auto,
+        }
+    }
+
+    /// The failsafe prefixes, without their comments.
+    pub fn failsafe_prefixes(&self) -> Vec<IpNet> {
+        self.host
+            .failsafe
+            .iter()
+            .map(|entry| entry.prefix.value)
+            .collect()
+    }
+}
+
+/// Number of remarks that refuse the input.
+pub fn n_errors(diagnostics: &[Diagnostic]) -> usize {
+    diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
+        .count()
+}
+
+/// `1 error`, `2 errors`.
+pub fn count(n: usize, noun: &str) -> String {
+    match n {
+        1 => format!("1 {noun}"),
+        n => format!("{n} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_host_file_is_refused_only_where_it_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("absent.toml");
+        let refusal = Settings::read(&path, IfMissing::Refuse).unwrap_err();
+        assert!(
+            refusal.error.contains("absent.toml") && refusal.error.contains("cordon init"),
+            "{refusal}"
+        );
+
+        let settings = Settings::read(&path, IfMissing::UseDefaults).unwrap();
+        assert_eq!(settings.socket(), Path::new("/run/cordon/control.sock"));
+        assert_eq!(settings.geo_choice(), GeoChoice::Auto);
+    }
+
+    #[test]
+    fn a_directory_is_not_a_missing_host_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let refusal = Settings::read(dir.path(), IfMissing::UseDefaults).unwrap_err();
+        assert!(refusal.error.contains("cannot read"), "{refusal}");
+    }
+}

@@ -1,0 +1,219 @@
+//! What survives a restart: the policy in force, the one that waits for confirmation, the halt.
+//!
+//! Every write goes to a temporary file, is synced and renamed, and the directory is synced: a crash leaves the
+//! old content or the new one. A policy is written to `pending.toml` before it is published and renamed to
+//! `policy.toml` when it is in force for good, so `policy.toml` is always the last policy known to be good.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+const POLICY: &str = "policy.toml";
+const PENDING: &str = "pending.toml";
+const STATE: &str = "state.json";
+
+/// The state directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// What `state.json` holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostState {
+    /// The halt in force when it was written.
+    pub halted: Option<StoredHalt>,
+    /// The policy that was not confirmed in time, until the next apply.
+    pub reverted: Option<String>,
+}
+
+/// A halt, as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredHalt {
+    /// End (exclusive), Unix time in seconds; absent: until resumed.
+    pub until_s: Option<u32>,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub uid: u32,
+}
+
+impl Store {
+    /// A store in a directory, which is made when first written to.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Path of the stored policy, for remarks.
+    pub fn policy_path(&self) -> PathBuf {
+        self.dir.join(POLICY)
+    }
+
+    /// Path of the policy that waits for confirmation, for remarks.
+    pub fn pending_path(&self) -> PathBuf {
+        self.dir.join(PENDING)
+    }
+
+    /// The last policy in force for good.
+    pub fn policy(&self) -> anyhow::Result<Option<String>> {
+        self.read(POLICY)
+    }
+
+    /// The policy that waits for confirmation, or was about to be published when the daemon died.
+    pub fn pending(&self) -> anyhow::Result<Option<String>> {
+        self.read(PENDING)
+    }
+
+    /// Writes the policy that is about to be published.
+    pub fn set_pending(&self, text: &str) -> anyhow::Result<()> {
+        self.write(PENDING, text.as_bytes())
+    }
+
+    /// Makes the pending policy the one in force for good.
+    pub fn promote_pending(&self) -> anyhow::Result<()> {
+        let (from, to) = (self.pending_path(), self.policy_path());
+        fs::rename(&from, &to)
+            .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
+        self.sync_dir()
+    }
+
+    /// Forgets the pending policy, if there is one.
+    pub fn drop_pending(&self) -> anyhow::Result<()> {
+        let path = self.pending_path();
+        match fs::remove_file(&path) {
+            Ok(()) => self.sync_dir(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
+        }
+    }
+
+    /// Replaces the stored policy at once: for a text that differs from the stored one in nothing the kernel sees.
+    pub fn set_policy(&self, text: &str) -> anyhow::Result<()> {
+        self.write(POLICY, text.as_bytes())
+    }
+
+    /// The stored state.
+    pub fn host_state(&self) -> anyhow::Result<HostState> {
+        let Some(text) = self.read(STATE)? else {
+            return Ok(HostState::default());
+        };
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a state file of cordon", self.dir.join(STATE).display()))
+    }
+
+    /// Stores the state.
+    pub fn set_host_state(&self, state: &HostState) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(state).context("cannot write the state as JSON")?;
+        self.write(STATE, &text)
+    }
+
+    fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let path = self.dir.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(&self.dir)
+            .with_context(|| format!("cannot make the state directory {}", self.dir.display()))?;
+        let temporary = self.dir.join(format!(".{name}.new"));
+        let path = self.dir.join(name);
+        let try_write = || -> io::Result<()> {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o640)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&temporary)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        try_write().with_context(|| format!("cannot write {}", path.display()))?;
+        self.sync_dir()
+    }
+
+    fn sync_dir(&self) -> anyhow::Result<()> {
+        File::open(&self.dir)
+            .and_then(|dir| dir.sync_all())
+            .with_context(|| format!("cannot sync {}", self.dir.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&dir.path().join("state"));
+        (dir, store)
+    }
+
+    #[test]
+    fn a_new_store_is_empty() {
+        let (_dir, store) = store();
+        assert_eq!(store.policy().unwrap(), None);
+        assert_eq!(store.pending().unwrap(), None);
+        assert_eq!(store.host_state().unwrap(), HostState::default());
+        store.drop_pending().unwrap();
+    }
+
+    #[test]
+    fn a_pending_policy_replaces_the_stored_one_only_when_promoted() {
+        let (_dir, store) = store();
+        store.set_pending("one").unwrap();
+        assert_eq!(store.policy().unwrap(), None);
+        store.promote_pending().unwrap();
+        assert_eq!(store.policy().unwrap().as_deref(), Some("one"));
+        assert_eq!(store.pending().unwrap(), None);
+
+        store.set_pending("two").unwrap();
+        store.drop_pending().unwrap();
+        assert_eq!(store.policy().unwrap().as_deref(), Some("one"));
+        assert!(store.promote_pending().is_err(), "nothing to promote");
+    }
+
+    #[test]
+    fn a_halt_is_kept_and_a_broken_state_file_is_named() {
+        let (_dir, store) = store();
+        let state = HostState {
+            halted: Some(StoredHalt {
+                until_s: Some(7),
+                reason: "drill".to_owned(),
+                uid: 0,
+            }),
+            reverted: None,
+        };
+        store.set_host_state(&state).unwrap();
+        assert_eq!(store.host_state().unwrap(), state);
+
+        fs::write(store.dir.join(STATE), "{").unwrap();
+        let error = format!("{:#}", store.host_state().unwrap_err());
+        assert!(error.contains("state.json"), "{error}");
+    }
+
+    #[test]
+    fn a_planted_link_is_not_followed() {
+        let (dir, store) = store();
+        store.set_policy("one").unwrap();
+        let target = dir.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, store.dir.join(".policy.toml.new")).unwrap();
+        assert!(store.set_policy("two").is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,86 @@
+//! Counters across generations. They are summed by the name of the class: its number may change with the
+//! database.
+
+use std::collections::BTreeMap;
+
+use aya::maps::{Map, MapData, PerCpuArray};
+use probe_common::{Counter, Reason, map_name};
+
+use super::{
+    CounterRow, DataplaneError,
+    generation::{Generation, non_zero},
+    pins::Pins,
+};
+
+/// Sums by reason and class.
+pub type Sums = BTreeMap<(Reason, Option<String>), Counter>;
+
+/// What retired generations have counted, and the entry program's counters.
+pub struct Totals {
+    entry: PerCpuArray<MapData, Counter>,
+    retired: Sums,
+}
+
+impl Totals {
+    /// Opens the entry program's counters.
+    pub fn open(pins: &Pins) -> Result<Self, DataplaneError> {
+        let failed = |error| DataplaneError::kernel(format!("opening {}", map_name::ENTRY_COUNTERS), &error);
+        let map = MapData::from_pin(pins.map(map_name::ENTRY_COUNTERS)).map_err(failed)?;
+        Ok(Self {
+            entry: Map::PerCpuArray(map).try_into().map_err(failed)?,
+            retired: Sums::new(),
+        })
+    }
+
+    /// A copy of what retired generations have counted.
+    pub fn clone_sums(&self) -> Sums {
+        self.retired.clone()
+    }
+
+    /// Adds the entry program's counters.
+    pub fn add_entry(&self, sums: &mut Sums) -> Result<(), DataplaneError> {
+        for (idx, counter) in non_zero(&self.entry)? {
+            add(sums, idx, counter, |_| None);
+        }
+        Ok(())
+    }
+
+    /// Keeps the counters of a generation that no program runs any more.
+    pub fn add_retired(&mut self, generation: &Generation) -> Result<(), DataplaneError> {
+        add_generation(&mut self.retired, generation)
+    }
+}
+
+/// Adds a generation's counters.
+pub fn add_generation(sums: &mut Sums, generation: &Generation) -> Result<(), DataplaneError> {
+    let image = generation.image.as_deref();
+    for (idx, counter) in generation.counters()? {
+        add(sums, idx, counter, |class| {
+            image.map(|image| image.location.classes.name(class).to_owned())
+        });
+    }
+    Ok(())
+}
+
+/// The sums as rows.
+pub fn rows(sums: &Sums) -> Vec<CounterRow> {
+    sums.iter()
+        .map(|((reason, class), counter)| CounterRow {
+            reason: reason.name(),
+            class: class.clone(),
+            packets: counter.packets,
+            bytes: counter.bytes,
+        })
+        .collect()
+}
+
+/// Adds the counter at an index; `name` names a class, if its generation's image is known.
+fn add(sums: &mut Sums, idx: u32, counter: Counter, name: impl Fn(u16) -> Option<String>) {
+    let Some((reason, class)) = probe_common::counter_at(idx) else {
+        return;
+    };
+    let class = class.map(|class| name(class).unwrap_or_else(|| format!("class-{class}")));
+    let sum = sums.entry((reason, class)).or_default();
+    sum.packets += counter.packets;
+    sum.bytes += counter.bytes;
+}

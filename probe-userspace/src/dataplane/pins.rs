@@ -1,0 +1,151 @@
+//! Where things are pinned. `v1` is the layout version ([`probe_common::ABI_VERSION`]).
+//!
+//! ```text
+//! <pin_dir>/v1/STATE, SLOTS, FAILSAFE_V4, ...   shared maps
+//! <pin_dir>/v1/cordon_entry_drop                entry program, by its answer without a generation
+//! <pin_dir>/v1/links/if<ifindex>-<mode>         links
+//! <pin_dir>/v1/gen-<number>/                    a generation's maps and programs
+//! ```
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+use probe_common::{ABI_VERSION, map_name::program};
+
+use super::{DataplaneError, Mode, sys};
+
+/// The pin directory, locked while the value lives.
+#[derive(Debug)]
+pub struct Pins {
+    root: PathBuf,
+    _lock: File,
+    /// Keeps a bpffs of one's own alive.
+    _private: Option<OwnedFd>,
+}
+
+impl Pins {
+    /// Makes and locks the directory; `None`: on a bpffs of its own, which ends with the process.
+    pub fn open(pin_dir: Option<&Path>) -> Result<Self, DataplaneError> {
+        let (private, pin_dir) = match pin_dir {
+            Some(pin_dir) => (None, pin_dir.to_owned()),
+            None => {
+                let (mount, path) = sys::private_bpffs()
+                    .map_err(|error| DataplaneError::kernel("mounting a private bpffs", &error))?;
+                (Some(mount), path)
+            }
+        };
+        let failed = |path: &Path, error: &io::Error| {
+            DataplaneError::kernel(format!("making {}", path.display()), error)
+        };
+        let root = root(&pin_dir);
+        // Asked of the nearest directory that exists, so that nothing is made on another filesystem.
+        let existing = root
+            .ancestors()
+            .find(|path| path.exists())
+            .unwrap_or(Path::new("/"));
+        let directory = File::open(existing).map_err(|error| failed(existing, &error))?;
+        if !sys::is_bpffs(&directory).map_err(|error| failed(existing, &error))? {
+            return Err(DataplaneError::NoBpffs { path: pin_dir });
+        }
+        for path in [&root, &root.join("links")] {
+            let mut builder = fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(|error| failed(path, &error))?;
+        }
+        let lock = File::open(&root).map_err(|error| failed(&root, &error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                root,
+                _lock: lock,
+                _private: private,
+            }),
+            Err(fs::TryLockError::WouldBlock) => Err(DataplaneError::InUse { path: root }),
+            Err(fs::TryLockError::Error(error)) => Err(failed(&root, &error)),
+        }
+    }
+
+    /// A shared map.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The entry program. What it does without a generation is compiled into it, and part of the name: two
+    /// programs that differ in nothing else have the same tag.
+    pub fn entry(&self, no_generation_pass: bool) -> PathBuf {
+        let answer = if no_generation_pass { "pass" } else { "drop" };
+        self.root.join(format!("{}_{answer}", program::ENTRY))
+    }
+
+    /// A link.
+    pub fn link(&self, ifindex: u32, mode: Mode) -> PathBuf {
+        self.root
+            .join("links")
+            .join(format!("if{ifindex}-{}", mode.name()))
+    }
+
+    /// All pinned links, with the mode they were made in.
+    pub fn links(&self) -> Vec<(PathBuf, Mode)> {
+        links(&self.root)
+    }
+
+    /// A generation's directory.
+    pub fn generation(&self, number: u32) -> PathBuf {
+        self.root.join(format!("gen-{number}"))
+    }
+
+    /// All generation directories, by number.
+    pub fn generations(&self) -> Vec<(u32, PathBuf)> {
+        generations(&self.root)
+    }
+}
+
+/// Where everything of this layout version lives.
+pub fn root(pin_dir: &Path) -> PathBuf {
+    pin_dir.join(format!("v{ABI_VERSION}"))
+}
+
+/// The links under a root.
+pub fn links(root: &Path) -> Vec<(PathBuf, Mode)> {
+    entries(&root.join("links"))
+        .into_iter()
+        .filter_map(|(name, path)| Some((path, Mode::from_name(name.rsplit_once('-')?.1)?)))
+        .collect()
+}
+
+/// The generation directories under a root, by number.
+pub fn generations(root: &Path) -> Vec<(u32, PathBuf)> {
+    let mut found: Vec<_> = entries(root)
+        .into_iter()
+        .filter_map(|(name, path)| Some((name.strip_prefix("gen-")?.parse().ok()?, path)))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Removes a directory of pins. bpffs has no nested directories below it.
+pub fn remove_dir(path: &Path) -> io::Result<usize> {
+    let mut n_removed = 0;
+    for (_, pin) in entries(path) {
+        fs::remove_file(pin)?;
+        n_removed += 1;
+    }
+    fs::remove_dir(path)?;
+    Ok(n_removed)
+}
+
+fn entries(path: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = fs::read_dir(path) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .collect()
+}

@@ -1,0 +1,197 @@
+//! The maps that all generations share: state, slots, failsafe prefixes.
+
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::atomic::Ordering,
+};
+
+use aya::{
+    maps::{
+        Map, MapData, ProgramArray,
+        lpm_trie::{Key, LpmTrie},
+    },
+    programs::ProgramFd,
+};
+use ipnet::IpNet;
+use probe_common::{State, StateWord, limits::MAX_FAILSAFE, map_name};
+
+use super::{
+    DataplaneError,
+    object::SHARED_MAPS,
+    pins::Pins,
+    sys::{self, StatePage},
+};
+
+const PRESENT: u32 = 1;
+
+/// Handles to the shared maps.
+pub struct SharedMaps {
+    page: StatePage,
+    slots: ProgramArray<MapData>,
+    /// The same map, for what aya does not offer.
+    slots_fd: OwnedFd,
+    failsafe_v4: LpmTrie<MapData, [u8; 4], u32>,
+    failsafe_v6: LpmTrie<MapData, [u8; 16], u32>,
+}
+
+/// Refuses pins that are not the maps they should be.
+pub fn check_pinned(pins: &Pins) -> Result<(), DataplaneError> {
+    for spec in &SHARED_MAPS {
+        let path = pins.map(spec.name);
+        if !path.exists() {
+            continue;
+        }
+        let foreign = |detail: String| DataplaneError::ForeignPin {
+            path: path.clone(),
+            detail,
+        };
+        let info = MapData::from_pin(&path)
+            .and_then(|map| map.info())
+            .map_err(|error| foreign(error.to_string()))?;
+        let map_type = info.map_type().map_err(|error| foreign(error.to_string()))?;
+        let expected = (
+            spec.map_type,
+            spec.key_size,
+            spec.value_size,
+            spec.max_entries,
+            spec.flags,
+        );
+        let found = (
+            map_type,
+            info.key_size(),
+            info.value_size(),
+            info.max_entries(),
+            info.map_flags(),
+        );
+        if expected != found {
+            return Err(foreign(format!(
+                "type, key size, value size, entries, flags should be {expected:?} and are {found:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl SharedMaps {
+    /// Opens the maps, which exist: the entry object was loaded.
+    pub fn open(pins: &Pins) -> Result<Self, DataplaneError> {
+        let open = |name: &str| {
+            MapData::from_pin(pins.map(name))
+                .map_err(|error| DataplaneError::kernel(format!("opening {name}"), &error))
+        };
+        let state = open(map_name::STATE)?;
+        let page = StatePage::map(state.fd().as_fd())
+            .map_err(|error| DataplaneError::kernel(format!("mapping {}", map_name::STATE), &error))?;
+        let wrong = |error| DataplaneError::kernel("opening the shared maps", &error);
+        Ok(Self {
+            page,
+            slots_fd: sys::open_pin(&pins.map(map_name::SLOTS))
+                .map_err(|error| DataplaneError::kernel("opening the shared maps", &error))?,
+            slots: Map::ProgramArray(open(map_name::SLOTS)?)
+                .try_into()
+                .map_err(wrong)?,
+            failsafe_v4: Map::LpmTrie(open(map_name::FAILSAFE_V4)?)
+                .try_into()
+                .map_err(wrong)?,
+            failsafe_v6: Map::LpmTrie(open(map_name::FAILSAFE_V6)?)
+                .try_into()
+                .map_err(wrong)?,
+        })
+    }
+
+    /// The state word.
+    pub fn word(&self) -> StateWord {
+        StateWord::unpack(self.page.word().load(Ordering::Acquire))
+    }
+
+    /// Stores the state word: this is what publishing is.
+    pub fn store_word(&self, word: StateWord) {
+        self.page.word().store(word.pack(), Ordering::Release);
+    }
+
+    /// All state words.
+    pub fn state(&self) -> State {
+        self.page.read()
+    }
+
+    /// Stores until when the host is halted, Unix time in seconds; 0: not halted.
+    pub fn store_halt(&self, until_s: u32) {
+        self.page
+            .halted_until_s()
+            .store(u64::from(until_s), Ordering::Release);
+    }
+
+    /// Stores what turns boot time into Unix time.
+    pub fn store_wall_offset(&self, offset_ns: u64) {
+        self.page.wall_offset_ns().store(offset_ns, Ordering::Release);
+    }
+
+    /// Id of the program in a slot.
+    pub fn slot(&self, slot: u8) -> Result<Option<u32>, DataplaneError> {
+        sys::lookup_u32(self.slots_fd.as_fd(), u32::from(slot))
+            .map_err(|error| DataplaneError::kernel(format!("reading slot {slot}"), &error))
+    }
+
+    /// Puts a program into a slot.
+    pub fn fill_slot(&mut self, slot: u8, program: &ProgramFd) -> Result<(), DataplaneError> {
+        self.slots
+            .set(u32::from(slot), program, 0)
+            .map_err(|error| DataplaneError::kernel(format!("filling slot {slot}"), &error))
+    }
+
+    /// Empties a slot.
+    pub fn clear_slot(&self, slot: u8) -> Result<(), DataplaneError> {
+        sys::delete_u32(self.slots_fd.as_fd(), u32::from(slot))
+            .map_err(|error| DataplaneError::kernel(format!("emptying slot {slot}"), &error))
+    }
+
+    /// Makes these the failsafe prefixes. New ones are added before old ones are removed, one entry at a time:
+    /// an address that is failsafe before and after is failsafe throughout.
+    pub fn set_failsafe(&mut self, prefixes: &[IpNet]) -> Result<(), DataplaneError> {
+        let mut wanted_v4 = BTreeSet::new();
+        let mut wanted_v6 = BTreeSet::new();
+        for prefix in prefixes {
+            match prefix {
+                IpNet::V4(prefix) => {
+                    wanted_v4.insert((u32::from(prefix.prefix_len()), prefix.network().octets()))
+                }
+                IpNet::V6(prefix) => {
+                    wanted_v6.insert((u32::from(prefix.prefix_len()), prefix.network().octets()))
+                }
+            };
+        }
+        set_entries(&mut self.failsafe_v4, &wanted_v4)?;
+        set_entries(&mut self.failsafe_v6, &wanted_v6)
+    }
+}
+
+fn set_entries<A>(
+    trie: &mut LpmTrie<MapData, A, u32>,
+    wanted: &BTreeSet<(u32, A)>,
+) -> Result<(), DataplaneError>
+where
+    A: aya::Pod + Ord,
+{
+    if wanted.len() > MAX_FAILSAFE as usize {
+        return Err(DataplaneError::TooMany {
+            what: "the failsafe list",
+            n: wanted.len(),
+            limit: MAX_FAILSAFE,
+        });
+    }
+    let failed = |error| DataplaneError::kernel("writing the failsafe prefixes", &error);
+    let present: BTreeSet<(u32, A)> = trie
+        .keys()
+        .map(|key| key.map(|key| (key.prefix_len(), key.data())))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    for (prefix_len, addr) in wanted.difference(&present) {
+        trie.insert(&Key::new(*prefix_len, *addr), PRESENT, 0)
+            .map_err(failed)?;
+    }
+    for (prefix_len, addr) in present.difference(wanted) {
+        trie.remove(&Key::new(*prefix_len, *addr)).map_err(failed)?;
+    }
+    Ok(())
+}

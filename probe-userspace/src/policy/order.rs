@@ -1,0 +1,296 @@
+//! `[[order]]` and `[[order.rule]]`.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Located, Order, Rule, Selector, SelectorItem,
+    dead_rule::remark_dead_rules,
+    document::Document,
+    group::{Groups, country_list},
+    limits::{MAX_ORDERS, MAX_RULES},
+    parse::ABOVE_ALL_TABLES,
+    table::{Item, Key, Shape, Table},
+    value::{action, flag, id, instant, list, string, text},
+};
+use crate::diagnostic::Diagnostic;
+
+const ORDER: Shape = Shape {
+    label: "[[order]]",
+    keys: &[
+        Key::mandatory(
+            "id",
+            "exemptions and reports name the order by it",
+            "add `id = \"...\"`",
+        ),
+        Key::mandatory(
+            "authority",
+            "reports say on whose behalf packets drop",
+            "add `authority = \"...\"`",
+        ),
+        Key::optional("effective"),
+        Key::optional("until"),
+        Key::optional("rule"),
+    ],
+    elsewhere: ORDER_ELSEWHERE,
+};
+
+const ORDER_ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "action",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
+    (
+        "countries",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
+    (
+        "groups",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
+    (
+        "everywhere",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
+    (
+        "no_exemptions",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
+    ("rules", "write `[[order.rule]]`, once for each rule"),
+    ("version", "move it above the first `[[...]]` header"),
+    ("default", "move it above the first `[[...]]` header"),
+    ("unknown", "move it above the first `[[...]]` header"),
+    ("lan", "move it above the first `[[...]]` header"),
+];
+
+const RULE: Shape = Shape {
+    label: "[[order.rule]]",
+    keys: &[
+        Key::mandatory(
+            "action",
+            "a rule says what happens",
+            "add `action = \"drop\"` or `action = \"pass\"`",
+        ),
+        Key::optional("countries"),
+        Key::optional("groups"),
+        Key::optional("everywhere"),
+        Key::optional("no_exemptions"),
+    ],
+    elsewhere: RULE_ELSEWHERE,
+};
+
+const RULE_ELSEWHERE: &[(&str, &str)] = &[
+    ("country", "write `countries = [...]`"),
+    ("group", "write `groups = [...]`"),
+    (
+        "prefixes",
+        "orders are about places; write prefixes in `[[allow]]`, `[[deny]]` or `[[exemption]]`",
+    ),
+    (
+        "id",
+        "this belongs to the order: move it above its first `[[order.rule]]`",
+    ),
+    (
+        "authority",
+        "this belongs to the order: move it above its first `[[order.rule]]`",
+    ),
+    (
+        "effective",
+        "this belongs to the order: move it above its first `[[order.rule]]`",
+    ),
+    (
+        "until",
+        "this belongs to the order: move it above its first `[[order.rule]]`",
+    ),
+    ("version", ABOVE_ALL_TABLES[0].1),
+    ("default", ABOVE_ALL_TABLES[1].1),
+    ("unknown", ABOVE_ALL_TABLES[2].1),
+    ("lan", ABOVE_ALL_TABLES[3].1),
+];
+
+/// The orders of a policy.
+pub(super) struct Orders {
+    /// Those that could be read.
+    pub orders: Vec<Order>,
+    /// Line of each id, also of orders that have errors.
+    pub ids: BTreeMap<String, u32>,
+}
+
+/// Reads the `[[order]]` tables.
+pub(super) fn read_orders<'a>(document: &mut Document<'a>, root: &Table<'a>, groups: &Groups) -> Orders {
+    let mut orders = Vec::new();
+    let mut ids = BTreeMap::new();
+    let mut rules_left = MAX_RULES;
+    for item in root.tables(document, "order", "[[order]]", MAX_ORDERS) {
+        let Some(table) = Table::open(document, item, &ORDER) else {
+            continue;
+        };
+        let id = table.read(document, "id", |document, item| {
+            unique_id(document, item, &mut ids)
+        });
+        let authority = table.read(document, "authority", text);
+        let effective = table.read(document, "effective", instant);
+        let until = table.read(document, "until", |document, item| {
+            let until = instant(document, item)?;
+            if let Some(effective) = &effective
+                && until.value <= effective.value
+            {
+                document.error(
+                    item.node,
+                    format!("the order ends before it begins (`effective` is {})", effective.value),
+                    "`until` must be later than `effective`; it is the first instant at which the order no longer holds",
+                );
+                return None;
+            }
+            Some(until)
+        });
+        let rules = read_rules(document, &table, groups, &mut rules_left);
+        if let (Some(id), Some(authority)) = (id, authority) {
+            orders.push(Order {
+                id,
+                authority,
+                effective,
+                until,
+                rules,
+            });
+        }
+    }
+    Orders { orders, ids }
+}
+
+fn unique_id(
+    document: &mut Document<'_>,
+    item: Item<'_>,
+    ids: &mut BTreeMap<String, u32>,
+) -> Option<Located<String>> {
+    let id = id(document, item, "._-")?;
+    if let Some(line) = ids.get(&id.value) {
+        let message = format!("another order has this id, in line {line}");
+        document.error(item.node, message, "give each order an id of its own");
+        return None;
+    }
+    ids.insert(id.value.clone(), id.place.line);
+    Some(id)
+}
+
+fn read_rules<'a>(
+    document: &mut Document<'a>,
+    order: &Table<'a>,
+    groups: &Groups,
+    rules_left: &mut usize,
+) -> Vec<Rule> {
+    let items = order.tables(document, "rule", "[[order.rule]]", *rules_left);
+    *rules_left -= items.len();
+    if items.is_empty() {
+        if order.get("rule").is_none() {
+            document.remark(Diagnostic::warning(
+                order.place.clone(),
+                "",
+                "the order has no rules, so it says nothing",
+                "add an `[[order.rule]]`, or remove the order",
+            ));
+        }
+        return Vec::new();
+    }
+    let mut rules = Vec::new();
+    for item in items {
+        let Some(table) = Table::open(document, item, &RULE) else {
+            continue;
+        };
+        let action = table.read(document, "action", action);
+        let no_exemptions = match table.get("no_exemptions") {
+            Some(item) => flag(document, item),
+            None => Some(false),
+        };
+        let selector = read_selector(document, &table, groups);
+        if let (Some(action), Some(no_exemptions), Some(selector)) = (action, no_exemptions, selector) {
+            rules.push(Rule {
+                place: table.place,
+                action,
+                selector,
+                no_exemptions,
+            });
+        }
+    }
+    remark_dead_rules(document, &rules);
+    rules
+}
+
+fn read_selector<'a>(document: &mut Document<'a>, rule: &Table<'a>, groups: &Groups) -> Option<Selector> {
+    let everywhere = match rule.get("everywhere") {
+        Some(item) => flag(document, item)?,
+        None => false,
+    };
+    let (countries, group_names) = (rule.get("countries"), rule.get("groups"));
+    if everywhere {
+        if let Some(other) = countries.or(group_names) {
+            document.error(
+                other.node,
+                format!(
+                    "`{}` stands beside `everywhere = true`, which already matches every place",
+                    other.key
+                ),
+                "remove one of the two",
+            );
+            return None;
+        }
+        return Some(Selector::Everywhere);
+    }
+    if countries.is_none() && group_names.is_none() {
+        document.remark(Diagnostic::error(
+            rule.place.clone(),
+            "",
+            "the rule names no place",
+            "add `countries = [\"RU\"]`, `groups = [\"E:1\"]` or `everywhere = true`",
+        ));
+        return None;
+    }
+
+    let mut items = Vec::new();
+    let named = rule.read(document, "countries", country_list);
+    let is_complete = countries.is_none() || named.is_some();
+    items.extend(named.unwrap_or_default().into_iter().map(|country| SelectorItem {
+        code: country.value,
+        place: country.place,
+        group: None,
+    }));
+    let grouped = rule.read(document, "groups", |document, item| {
+        group_items(document, item, groups)
+    });
+    let is_complete = is_complete && (group_names.is_none() || grouped.is_some());
+    for item in grouped.unwrap_or_default() {
+        if !items.iter().any(|other: &SelectorItem| other.code == item.code) {
+            items.push(item);
+        }
+    }
+    is_complete.then_some(Selector::Places(items))
+}
+
+fn group_items<'a>(
+    document: &mut Document<'a>,
+    item: Item<'a>,
+    groups: &Groups,
+) -> Option<Vec<SelectorItem>> {
+    let mut named: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut items: Vec<SelectorItem> = Vec::new();
+    for element in list(document, item, "\"E:1\"")? {
+        let Some(name) = string(document, element) else {
+            continue;
+        };
+        let Some(countries) = groups.find(name) else {
+            document.error(element.node, "unknown group", groups.fix_for(name));
+            continue;
+        };
+        let place = document.place(element.node);
+        if let Some(line) = named.insert(name, place.line) {
+            let message = format!("the group is already in this list, in line {line}");
+            document.warning(element.node, message, "remove one of the two");
+            continue;
+        }
+        items.extend(countries.iter().map(|code| SelectorItem {
+            code: code.clone(),
+            place: place.clone(),
+            group: Some(name.to_owned()),
+        }));
+    }
+    Some(items)
+}

@@ -1,0 +1,48 @@
+//! The figures as tables of Markdown, ready for the README.
+
+use super::Figures;
+
+/// Prints everything.
+pub fn print(figures: &Figures) {
+    println!("Kernel {}, {}.\n", figures.kernel, figures.at);
+    println!(
+        "| packets (world table, counters on) | floor | time ÷ floor: min | median | max | ns, generator included |"
+    );
+    println!("| --- | --- | ---: | ---: | ---: | ---: |");
+    for row in &figures.packets {
+        let [min, median, max] = row.ratio;
+        println!(
+            "| {} | {} | {min:.2} | **{median:.2}** | {max:.2} | {:.0} (floor {:.0}) |",
+            row.name, row.floor, row.ns[1], row.floor_ns[1]
+        );
+    }
+    println!("\n| publish (median ms) | read | compile | load | fill | verify | total (min - max) |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for row in &figures.publishes {
+        let [min, median, max] = row.total_ms;
+        println!(
+            "| {} | {:.0} | {:.1} | {:.0} | {:.0} | {:.0} | **{median:.0}** ({min:.0} - {max:.0}) |",
+            row.name, row.read_ms[1], row.compile_ms[1], row.load_ms[1], row.fill_ms[1], row.verify_ms[1]
+        );
+    }
+    if let Some(row) = figures.publishes.first() {
+        let [v4, v6] = row.n_prefixes;
+        println!("\nLocation tries: {v4} IPv4 and {v6} IPv6 prefixes.");
+    }
+    let programs: Vec<String> = figures
+        .programs
+        .iter()
+        .map(|(name, size)| format!("{name} {size}"))
+        .collect();
+    println!("Verified instructions: {}.", programs.join(", "));
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let memory = &figures.memory;
+    println!(
+        "Memory: {:.1} MiB in the kernel for one generation ({:.1} MiB of it location tries); daemon {:.1} MiB at \
+         rest, {:.1} MiB at its peak.",
+        mib(memory.generation_bytes),
+        mib(memory.location_bytes),
+        mib(memory.daemon_rss_bytes),
+        mib(memory.daemon_peak_bytes)
+    );
+}

@@ -1,0 +1,148 @@
+//! The whole world database in the kernel, against `prefix-trie` built straight from the database.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cordon::{
+    dataplane::{Dataplane, Settings},
+    geo,
+    instant::Instant,
+};
+use integration_tests::images;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use maxminddb::{Reader, WithinOptions, path};
+use prefix_trie::PrefixMap;
+use probe_common::Action;
+
+/// Private, shared and unique-local prefixes (RFC 1918, RFC 6598, RFC 4193): no places, whatever a database says.
+const LAN: [&str; 5] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "fc00::/7",
+];
+
+struct Oracle {
+    v4: PrefixMap<Ipv4Net, String>,
+    v6: PrefixMap<Ipv6Net, String>,
+    networks: Vec<IpNet>,
+}
+
+impl Oracle {
+    fn of_database(bytes: Vec<u8>) -> Self {
+        let reader = Reader::from_source(bytes).unwrap();
+        let mut oracle = Self {
+            v4: PrefixMap::new(),
+            v6: PrefixMap::new(),
+            networks: Vec::new(),
+        };
+        for item in reader.networks(WithinOptions::default()).unwrap() {
+            let item = item.unwrap();
+            let network = item.network().unwrap();
+            let code: Option<String> = item.decode_path(&path!["country_code"]).unwrap();
+            let prefix = IpNet::new(network.ip(), network.prefix()).unwrap();
+            oracle.insert(prefix, &code.unwrap_or_else(|| "unknown".to_owned()));
+            oracle.networks.push(prefix);
+        }
+        oracle
+    }
+
+    fn insert(&mut self, prefix: IpNet, name: &str) {
+        match prefix {
+            IpNet::V4(prefix) => self.v4.insert(prefix, name.to_owned()),
+            IpNet::V6(prefix) => self.v6.insert(prefix, name.to_owned()),
+        };
+    }
+
+    fn class(&self, address: IpAddr) -> &str {
+        let lan = LAN
+            .iter()
+            .any(|prefix| prefix.parse::<IpNet>().unwrap().contains(&address));
+        let found = match address {
+            IpAddr::V4(address) => self.v4.get_lpm(&address.into()).map(|(_, name)| name),
+            IpAddr::V6(address) => self.v6.get_lpm(&address.into()).map(|(_, name)| name),
+        };
+        if lan {
+            "lan"
+        } else {
+            found.map_or("unknown", String::as_str)
+        }
+    }
+}
+
+/// First, last, and the neighbours outside. Wraps at the ends of the address space.
+fn edges(prefix: IpNet) -> [IpAddr; 4] {
+    match prefix {
+        IpNet::V4(prefix) => {
+            let (first, last) = (u32::from(prefix.network()), u32::from(prefix.broadcast()));
+            [first, last, first.wrapping_sub(1), last.wrapping_add(1)]
+                .map(|address| Ipv4Addr::from(address).into())
+        }
+        IpNet::V6(prefix) => {
+            let (first, last) = (u128::from(prefix.network()), u128::from(prefix.broadcast()));
+            [first, last, first.wrapping_sub(1), last.wrapping_add(1)]
+                .map(|address| Ipv6Addr::from(address).into())
+        }
+    }
+}
+
+/// Whether the parser answers for a source before the location is asked: link-local addresses.
+fn has_class(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    }
+}
+
+#[test]
+fn kernel_agrees_with_the_database_at_every_edge() {
+    let oracle = Oracle::of_database(geo::embedded_database().unwrap());
+    let world = images::world().unwrap();
+    let dropped = ["CN", "RU", "IR", "KP", "SY", "CU", "BY"];
+    let image = images::image(&images::drop_countries(&dropped), &world).unwrap();
+    let mut dataplane = Dataplane::open(&Settings {
+        pin_dir: None,
+        no_generation_pass: false,
+    })
+    .unwrap();
+    dataplane.publish(&image, None).unwrap();
+
+    let now = Instant::now();
+    let (mut n_asked, mut wrong) = (0u64, Vec::new());
+    for address in oracle
+        .networks
+        .iter()
+        .flat_map(|prefix| edges(*prefix))
+        .filter(|address| has_class(*address))
+    {
+        let verdict = dataplane.judge(address, now).unwrap();
+        let expected = oracle.class(address);
+        let got = world.classes.name(verdict.class);
+        let action = if dropped.contains(&expected) {
+            Action::Drop
+        } else {
+            Action::Pass
+        };
+        n_asked += 1;
+        if got != expected || verdict.action != action {
+            wrong.push(format!(
+                "{address}: expected {expected} {action:?}, got {got} {verdict:?}"
+            ));
+        }
+    }
+    println!(
+        "{n_asked} addresses at the edges of {} networks, {} differences",
+        oracle.networks.len(),
+        wrong.len()
+    );
+    assert!(
+        n_asked > 5_000_000,
+        "the database has over a million networks, but only {n_asked} addresses were asked"
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} differences, first {:?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(5)]
+    );
+}
