@@ -51,7 +51,20 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<()> {
 /// Builds for release, then runs a binary of `integration-tests`, telling it where `cordon` lies.
 pub fn run_as_root(binary: &str, args: &RunArgs) -> anyhow::Result<()> {
     root_user::require(binary, args.sudo)?;
-    build(&BuildArgs { features: None })?;
+    setup::run()?;
+    // In one go: apart, cargo would choose features for each and build shared dependencies twice.
+    process::run(&mut process::cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "probe-userspace",
+        "--package",
+        "integration-tests",
+        "--bin",
+        "cordon",
+        "--bin",
+        binary,
+    ]))?;
     let mut command = process::cargo(&[
         "run",
         "--quiet",
