@@ -303,10 +303,7 @@ impl<'lab> Cordon<'lab> {
 
     /// Process id of the daemon.
     pub fn pid(&self) -> anyhow::Result<u32> {
-        self.daemon
-            .as_ref()
-            .map(std::process::Child::id)
-            .context("the daemon is not running")
+        self.child.as_ref().map(Child::id).context("no daemon runs")
     }
 
     /// Sends the daemon a signal.
