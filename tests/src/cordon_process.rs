@@ -28,6 +28,9 @@ use crate::{
 /// How long the daemon may take from its start to its first answer.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the kernel itself puts into every bpffs (`kernel/bpf/preload`).
+const KERNELS_OWN: [&str; 2] = ["maps.debug", "progs.debug"];
+
 /// Path of the binary: `CORDON_BIN` if set, else the one that cargo builds, in the profile of this code.
 pub fn binary() -> anyhow::Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -320,7 +323,7 @@ impl<'lab> Cordon<'lab> {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// Everything below the bpffs: what is pinned.
+    /// Everything that is pinned on the daemon's bpffs.
     pub fn pins(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut pins = Vec::new();
         let mut dirs = vec![self.scratch.bpffs()];
@@ -331,7 +334,10 @@ impl<'lab> Cordon<'lab> {
                     .path();
                 if path.is_dir() {
                     dirs.push(path);
-                } else {
+                } else if !KERNELS_OWN
+                    .iter()
+                    .any(|name| path == self.scratch.bpffs().join(name))
+                {
                     pins.push(path);
                 }
             }
