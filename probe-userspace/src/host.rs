@@ -14,8 +14,9 @@ use crate::{
     diagnostic::Diagnostic,
     policy::{
         Located,
-        document::{Document, parse_toml},
+        document::{Document, parse_tree},
         prefix::{is_whole_family, prefix},
+        recovery::Readable,
         table::{Item, Key, Shape, Table},
         value::{choice, possibly_empty_list, string, text},
     },
@@ -170,8 +171,9 @@ const WIDE_V6: u8 = 16;
 
 /// Parses a host file. Gives all remarks in one pass; the host is `None` if any of them is an error.
 pub fn parse(file: &str, text: &str) -> (Option<Host>, Vec<Diagnostic>) {
-    let (tree, syntax_errors) = parse_toml(text);
-    let mut document = Document::new(file, text, &syntax_errors);
+    let readable = Readable::new(text);
+    let tree = parse_tree(&readable);
+    let mut document = Document::new(file, text, &readable.errors);
     let host = read_host(&mut document, &tree);
     let (refused, remarks) = document.finish();
     ((!refused).then_some(host), remarks)

@@ -37,9 +37,9 @@ type Sources = [[IpAddr; 2]; 3];
 
 const PREFIXES_PER_FAMILY: u32 = 2_500;
 /// Packets of each kind in one call of the kernel.
-const BATCH: u32 = 20_000;
+const BATCH: u32 = 100_000;
 /// Comparisons of the families after each round of batches.
-const COMPARISONS: u32 = 2_000;
+const COMPARISONS: u32 = 1_000;
 
 /// What the observers saw.
 #[derive(Debug, Default)]

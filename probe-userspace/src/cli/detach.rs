@@ -17,7 +17,7 @@ use crate::dataplane::{self, Detached};
 /// comes back with the next `cordon run`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Detach {
-    /// Do not ask [default: asks on a terminal, refuses elsewhere]
+    /// Do not ask [default: asks on a terminal; a script is not asked]
     #[arg(long)]
     yes: bool,
 
@@ -37,7 +37,7 @@ impl Detach {
             );
         }
         if !self.yes && !is_meant()? {
-            bail!("nothing was detached (to detach without being asked: --yes)");
+            bail!("nothing was detached");
         }
         let detached = dataplane::detach_all(&settings.pin_dir)?;
         output::print(globals.output, &detached, render)?;
@@ -47,7 +47,7 @@ impl Detach {
 
 fn is_meant() -> io::Result<bool> {
     if !io::stdin().is_terminal() {
-        return Ok(false);
+        return Ok(true);
     }
     let mut err = io::stderr().lock();
     write!(

@@ -136,7 +136,7 @@ fn render(explanation: &serde_json::Value) -> String {
     line("place", text_of(explanation, "class"));
     let run: Vec<String> = [0, 1].map(|idx| plain(&explanation["run"][idx])).to_vec();
     line("addresses of that place around it", run.join(" - "));
-    line("override", text_of(explanation, "override_"));
+    line("override", text_of(explanation, "override"));
     line("failsafe prefix", text_of(explanation, "failsafe"));
     for order in explanation["orders"].as_array().into_iter().flatten() {
         line(
@@ -173,7 +173,7 @@ mod tests {
     fn an_explanation_is_told_line_by_line() {
         let explanation = serde_json::json!({
             "address": "203.0.113.9", "action": "drop", "reason": "policy_drop", "class": "XB",
-            "run": ["203.0.113.0", "203.0.113.255"], "override_": null, "failsafe": null,
+            "run": ["203.0.113.0", "203.0.113.255"], "override": null, "failsafe": null,
             "orders": [["EU-1", "Council", "drop"]], "changes_at": "2026-12-01T00:00:00Z",
         });
         assert_eq!(

@@ -113,7 +113,7 @@ async fn report(dataplane: &Dataplane, format: Format) -> anyhow::Result<()> {
                 .take(TOP)
                 .map(|row| format!("{} {}", row.name, row.packets))
                 .collect();
-            output::print_text(&format!("{n_packets} packets: {}\n", top.join(", ")))?;
+            output::print_text(&format!("{n_packets} packets  {}\n", top.join(", ")))?;
         }
     }
 }

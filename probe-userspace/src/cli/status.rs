@@ -129,10 +129,7 @@ fn details(status: &Status) -> Vec<Vec<String>> {
     for interface in &status.interfaces {
         add(
             "interface",
-            match interface.ifindex {
-                0 => format!("{}: gone", interface.ifname),
-                ifindex => format!("{} ({ifindex}), {}", interface.ifname, interface.mode),
-            },
+            format!("{} ({}), {}", interface.ifname, interface.ifindex, interface.mode),
         );
     }
     if let Some(database) = &status.database {

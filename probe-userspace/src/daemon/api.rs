@@ -238,7 +238,7 @@ pub struct Database {
 pub struct Interface {
     /// Name.
     pub ifname: String,
-    /// Index; 0 if it is gone.
+    /// Index.
     pub ifindex: u32,
     /// `native` or `skb`.
     pub mode: String,

@@ -4,7 +4,6 @@
 //! runtime, only passes events on. A daemon that stops, or dies, leaves the last generation enforcing.
 
 pub mod api;
-mod bpffs;
 pub mod build;
 pub mod client;
 mod clock;
@@ -42,7 +41,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Runs in the foreground until SIGTERM or SIGINT. Enforcement stays on afterwards.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
-    bpffs::check(&settings.pin_dir)?;
     let socket = settings.socket();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

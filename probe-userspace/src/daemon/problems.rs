@@ -19,6 +19,8 @@ pub enum Topic {
     Clock,
     /// The confirm window.
     Confirm,
+    /// Generations that nothing runs any more.
+    Retired,
     /// All interfaces.
     Interfaces,
     /// One interface.

@@ -157,21 +157,20 @@ impl Generation {
             .map_err(|error| DataplaneError::kernel("opening the generation's program", &error))
     }
 
-    /// Refuses writes to the tables from now on. Counters stay open: the program writes them.
-    pub fn freeze(&self) -> Result<(), DataplaneError> {
-        for name in map_name::GENERATION {
-            if name == map_name::COUNTERS {
-                continue;
-            }
+    /// Refuses writes to the tables from now on. Counters stay open: the program writes them. Location tables
+    /// that another generation shares with this one are frozen already, and cannot be frozen twice.
+    pub fn freeze(&self, has_own_location: bool) -> Result<(), DataplaneError> {
+        let own = |name: &str| match name {
+            map_name::COUNTERS => false,
+            map_name::LOCATION_V4 | map_name::LOCATION_V6 => has_own_location,
+            _ => true,
+        };
+        for name in map_name::GENERATION.into_iter().filter(|name| own(name)) {
             let failed = |error: &(dyn std::error::Error + 'static)| {
                 DataplaneError::kernel(format!("freezing {name}"), error)
             };
             let map = MapData::from_pin(self.dir.join(name)).map_err(|error| failed(&error))?;
-            match sys::freeze(map.fd().as_fd()) {
-                // A shared location map was frozen by the generation that made it.
-                Err(error) if error.raw_os_error() != Some(libc::EBUSY) => return Err(failed(&error)),
-                _ => {}
-            }
+            sys::freeze(map.fd().as_fd()).map_err(|error| failed(&error))?;
         }
         Ok(())
     }

@@ -86,8 +86,13 @@ impl Dataplane {
             .effective()
             .and_then(|generation| generation.image.as_deref());
         let samples = samples(&staged.image, previous, now);
-        let verified = verify::verify(&staged.generation.sample, &staged.image, &samples, now)
-            .and_then(|n_samples| staged.generation.freeze().map(|()| n_samples));
+        let verified =
+            verify::verify(&staged.generation.sample, &staged.image, &samples, now).and_then(|n_samples| {
+                staged
+                    .generation
+                    .freeze(!staged.shared_location)
+                    .map(|()| n_samples)
+            });
         match verified {
             Ok(n_samples) => {
                 staged.n_samples = n_samples;

@@ -12,20 +12,11 @@ const PACKED: [(&[u8], &str, &str); 5] = [
 /// First characters of web pages and of other answers of web servers, in small letters.
 const MARKUP: [&str; 3] = ["<!doctype", "<html", "<?xml"];
 
-/// The mark before the metadata at the end of every MaxMind DB file.
-const METADATA_MARK: &[u8] = b"\xab\xcd\xefMaxMind.com";
-
-/// Why these bytes cannot be a MaxMind DB, if that can be told at first sight.
-pub(super) fn not_a_database(bytes: &[u8]) -> Option<String> {
+/// What a file that is no MaxMind DB is instead, if that can be told, and what to do. To be asked only about files
+/// that could not be read: a database may begin with any bytes.
+pub(super) fn likely_instead(bytes: &[u8]) -> Option<String> {
     if bytes.is_empty() {
         return Some("the file is empty: the download failed, fetch it again".to_owned());
-    }
-    let has_metadata = bytes
-        .windows(METADATA_MARK.len())
-        .rev()
-        .any(|window| window == METADATA_MARK);
-    if has_metadata {
-        return None;
     }
     if let Some((_, name, command)) = PACKED.iter().find(|(start, ..)| bytes.starts_with(start)) {
         return Some(format!("it is packed with {name}: unpack it first ({command})"));
@@ -38,12 +29,5 @@ pub(super) fn not_a_database(bytes: &[u8]) -> Option<String> {
         );
     }
     let is_text = std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
-    Some(
-        if is_text {
-            "it is a text file: take the binary (.mmdb) edition, not the CSV one"
-        } else {
-            "it has no MaxMind DB metadata at its end: it is truncated or of another kind, fetch it again"
-        }
-        .to_owned(),
-    )
+    is_text.then(|| "it is a text file: take the binary (.mmdb) edition, not the CSV one".to_owned())
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     ClassTable, EMBEDDED_ATTRIBUTION, EMBEDDED_NAME, GeoSource, Location, Prefix, Ranges,
     address::Address,
-    format::not_a_database,
+    format::likely_instead,
     lan::mark_lan,
     ortc,
     record::{NotACode, Record},
@@ -48,7 +48,7 @@ pub enum GeoError {
 pub fn read_database(origin: &str, bytes: Vec<u8>, field: FieldChoice) -> Result<Location, GeoError> {
     read(origin, &bytes, field).map_err(|Unusable(reason)| GeoError::Content {
         path: origin.to_owned(),
-        reason,
+        reason: likely_instead(&bytes).unwrap_or(reason),
     })
 }
 
@@ -75,9 +75,6 @@ fn damaged(what: &str) -> String {
 }
 
 fn read(origin: &str, bytes: &[u8], field: FieldChoice) -> Result<Location, Unusable> {
-    if let Some(reason) = not_a_database(bytes) {
-        return Err(Unusable(reason));
-    }
     let reader = Reader::from_source(bytes)?;
     let metadata = reader.metadata();
     let tree = Tree::new(bytes, metadata)?;

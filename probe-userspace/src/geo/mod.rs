@@ -15,7 +15,7 @@ mod ortc;
 mod ranges;
 mod record;
 #[cfg(test)]
-mod test_database;
+pub(crate) mod test_database;
 #[cfg(test)]
 mod tests;
 mod tree;

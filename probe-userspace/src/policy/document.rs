@@ -11,7 +11,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{limits::MAX_REMARKS, text::TextIndex};
+use super::{
+    limits::MAX_REMARKS,
+    recovery::{LIST_NOT_CLOSED, Readable, SyntaxError},
+    text::TextIndex,
+};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 
 /// A value with its place in the text.
@@ -35,15 +39,14 @@ pub(crate) struct Document<'a> {
 /// Remarks kept before sorting; a hostile file has millions.
 const MAX_KEPT: usize = 10 * MAX_REMARKS;
 
-/// Parses TOML as far as it is valid. Hand the errors to [`Document::new`].
-pub(crate) fn parse_toml(text: &str) -> (DeTable<'_>, Vec<toml::de::Error>) {
-    let (tree, errors) = DeTable::parse_recoverable(text);
-    (tree.into_inner(), errors)
+/// The tree of a text that was made readable.
+pub(crate) fn parse_tree<'a>(readable: &'a Readable<'_>) -> DeTable<'a> {
+    DeTable::parse_recoverable(&readable.text).0.into_inner()
 }
 
 impl<'a> Document<'a> {
     /// Starts reading; the syntax errors become the first remarks.
-    pub fn new(file: &'a str, text: &'a str, syntax_errors: &[toml::de::Error]) -> Self {
+    pub fn new(file: &'a str, text: &'a str, syntax_errors: &[SyntaxError]) -> Self {
         let mut document = Self {
             file,
             text,
@@ -155,8 +158,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn syntax_error(&mut self, error: &toml::de::Error) {
-        let span = error.span().unwrap_or(0..0);
+    fn syntax_error(&mut self, error: &SyntaxError) {
+        let span = error.span.clone();
         let mut place = self.place_at(span.start);
         // An error at the end of the text is reported behind the last newline: it belongs to the line before.
         if place.column == 1 && span.start > 0 && span.start == self.text.len() {
@@ -169,7 +172,7 @@ impl<'a> Document<'a> {
         let line = self.index.line(place.line).trim_start();
         let word_end = line.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
         self.broken_words.insert(&line[..word_end.unwrap_or(line.len())]);
-        let (message, fix) = explain_syntax(error.message(), span.is_empty());
+        let (message, fix) = explain_syntax(&error.message, span.is_empty());
         let value = self.quote_span(span);
         self.keep(Diagnostic::error(place, value, message, fix));
     }
@@ -197,6 +200,9 @@ impl<'a> Document<'a> {
 fn explain_syntax(message: &str, is_empty: bool) -> (String, &'static str) {
     if message.starts_with("string values must be quoted") && is_empty {
         return ("the value is missing".to_owned(), "write `key = value`");
+    }
+    if message == LIST_NOT_CLOSED {
+        return (message.to_owned(), "close the list with `]`");
     }
     if message == "duplicate key" {
         let message = "the same key is given twice in one table";

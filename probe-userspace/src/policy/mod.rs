@@ -16,6 +16,7 @@ mod model;
 mod order;
 mod parse;
 pub(crate) mod prefix;
+pub(crate) mod recovery;
 mod similar;
 pub(crate) mod table;
 #[cfg(test)]

@@ -7,12 +7,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Expectation, Policy,
-    document::{Document, parse_toml},
+    document::{Document, parse_tree},
     group::read_groups,
     limits::MAX_TESTS,
     lists::read_lists,
     order::read_orders,
     prefix::address,
+    recovery::Readable,
     table::{Item, Key, Shape, Table, wrong_type},
     value::{action, instant, text},
 };
@@ -100,8 +101,9 @@ const TEST: Shape = Shape {
 
 /// Parses a policy file. Gives all remarks in one pass; the policy is `None` if any of them is an error.
 pub fn parse(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
-    let (tree, syntax_errors) = parse_toml(text);
-    let mut document = Document::new(file, text, &syntax_errors);
+    let readable = Readable::new(text);
+    let tree = parse_tree(&readable);
+    let mut document = Document::new(file, text, &readable.errors);
     let policy = read_policy(&mut document, &tree);
     let (refused, remarks) = document.finish();
     (policy.filter(|_| !refused), remarks)

@@ -12,10 +12,15 @@ pub(super) struct Attachments {
 }
 
 impl Engine {
-    /// Attaches to configured interfaces that are not attached to. One that was detached behind the daemon's
+    /// Attaches to configured interfaces that are not attached to, if there is a policy to enforce. One that was detached behind the daemon's
     /// back stays detached: somebody wanted it so (`cordon detach --even-if-running`).
     pub(super) fn attach_missing(&mut self) {
-        if !self.dataplane.state().is_ok_and(|state| state.active.is_some()) {
+        let has_baseline = self
+            .in_force
+            .as_ref()
+            .is_some_and(|in_force| in_force.is_baseline);
+        let has_generation = self.dataplane.state().is_ok_and(|state| state.active.is_some());
+        if has_baseline || !has_generation {
             return;
         }
         let attached = match self.dataplane.interfaces() {
@@ -50,12 +55,6 @@ impl Engine {
                 "interface {ifname} was detached by somebody: restart the daemon to attach again"
             ));
         }
-        if attached.iter().any(|entry| entry.ifname == ifname) {
-            // The link of an interface of that name that is gone: its pin is in the way.
-            self.dataplane
-                .detach(ifname)
-                .map_err(|error| format!("cannot remove the old link of {ifname}: {error}"))?;
-        }
         let attached = self
             .dataplane
             .attach(ifname, self.settings.host.mode)
@@ -73,7 +72,10 @@ impl Engine {
         let listed: Vec<u32> = self.configured().filter_map(ifindex_of).collect();
         for entry in attached {
             // An interface may have been renamed in the system and in the host file: its index counts.
-            if listed.contains(&entry.ifindex) || self.configured().any(|name| name == entry.ifname) {
+            if entry.ifindex == 0
+                || listed.contains(&entry.ifindex)
+                || self.configured().any(|name| name == entry.ifname)
+            {
                 continue;
             }
             tracing::warn!(ifname = entry.ifname, "not in the host file any more: detaching");

@@ -195,6 +195,9 @@ impl Engine {
         }
         self.forget_ended_halt();
         self.attach_missing();
+        let result = self.dataplane.tidy();
+        self.problems
+            .note(Topic::Retired, "cannot free retired generations", result);
     }
 
     fn sync_clock(&mut self) {

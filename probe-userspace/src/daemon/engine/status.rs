@@ -72,7 +72,10 @@ impl Engine {
         status.generation = state.active.as_ref().map(generation);
         status.confirm_left_s = state.confirm_left_s;
         status.halted = self.halted(&state);
-        status.interfaces = self.dataplane.interfaces()?.iter().map(interface).collect();
+        let attached = self.dataplane.interfaces()?;
+        // The pin of an interface that is gone says nothing any more.
+        let present = attached.iter().filter(|attached| attached.ifindex != 0);
+        status.interfaces = present.map(interface).collect();
         status.counters = self
             .dataplane
             .counters()?
@@ -88,8 +91,7 @@ impl Engine {
             .in_force
             .as_ref()
             .is_some_and(|in_force| in_force.is_baseline);
-        let is_attached = status.interfaces.iter().any(|interface| interface.ifindex != 0);
-        status.state = if state.active.is_none() || is_baseline || !is_attached {
+        status.state = if state.active.is_none() || is_baseline || status.interfaces.is_empty() {
             Health::NotEnforcing
         } else if status.problems.is_empty() && self.in_force.is_some() {
             Health::Ok

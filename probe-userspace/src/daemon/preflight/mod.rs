@@ -48,14 +48,14 @@ pub struct Lockout {
 }
 
 impl Lockout {
-    /// Who is cut off, by what and from when.
+    /// What cuts off whom, and from when on.
     pub fn message(&self) -> String {
         let from = self
             .from
             .map_or_else(String::new, |from| format!(" from {from} on"));
         format!(
-            "{}, {}: would be dropped by {}{from}",
-            self.what, self.class, self.dropped_by
+            "{} cuts off the {} ({}){from}",
+            self.dropped_by, self.what, self.class
         )
     }
 }
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "198.51.100.64: office, unknown: would be dropped by the deny of 198.51.100.64/30 - take 198.51.100.64 out of [[deny]]"
+                "198.51.100.64: the deny of 198.51.100.64/30 cuts off the office (unknown) - take 198.51.100.64 out of [[deny]]"
             ]
         );
     }
@@ -247,9 +247,7 @@ mod tests {
             &[("198.51.100.7/32", "SSH peer"), ("192.168.1.1/32", "gateway")],
         );
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(
-            found[0].starts_with("198.51.100.7: SSH peer, unknown: would be dropped by unknown = \"drop\"")
-        );
+        assert!(found[0].starts_with("198.51.100.7: unknown = \"drop\" cuts off the SSH peer (unknown)"));
     }
 
     #[test]
