@@ -8,6 +8,8 @@
 mod cleanup;
 /// The command line.
 mod cli;
+/// Broken databases: every error, to the letter.
+mod database;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
 /// Broken policies and host files: every remark, to the letter.
@@ -18,17 +20,6 @@ mod lab;
 mod publish;
 /// Publishing under packets.
 mod swap;
-/// The world database in the kernel against an independent reading of it.
-mod world;
-//! cordon's integration tests: one binary.
-
-mod database;
-/// What is left behind by the harness, the daemon and the demo: nothing.
-mod cleanup;
-mod examples;
-mod golden;
-/// The harness, before anything is built on it.
-mod lab;
 /// Verdicts on real packets, by the real daemon, from policy files.
 mod traffic;
 /// The world database in the kernel against an independent reading of it.
