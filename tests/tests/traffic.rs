@@ -459,7 +459,9 @@ fn an_unconfirmed_policy_is_reverted_with_the_daemon_dead() {
     let path = cordon
         .write_policy(&[BLOCK_LIST, &deny(&["82.0.7.0/24", "2a02:100::/64"], None)].concat())
         .unwrap();
-    cordon.cordon_ok(&["apply", "--override-lockout", "--confirm", "6s", &path]).unwrap();
+    cordon
+        .cordon_ok(&["apply", "--override-lockout", "--confirm", "6s", &path])
+        .unwrap();
     cordon.kill().unwrap();
     let deadline = Instant(Instant::now().0 + 7);
     let reach = edge.lab.reach_from(address(NL[0])).unwrap();

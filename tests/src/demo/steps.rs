@@ -69,10 +69,9 @@ pub fn first_policy(report: &mut Report, cordon: &Cordon<'_>, world: &World) -> 
     let took = started.elapsed().as_millis();
     let mode = cordon.wait_attached()?;
     let generation = cordon.generation()?;
-    report.check(
-        true,
-        format!("generation {generation} in force on {EDGE_IFNAME}, XDP mode {mode}, {took} ms after `cordon apply --override-lockout`"),
-    );
+    report.note(&format!(
+        "generation {generation} in force on {EDGE_IFNAME}, XDP mode {mode}, {took} ms after `cordon apply --override-lockout`"
+    ));
     Ok(())
 }
 
