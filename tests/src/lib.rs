@@ -5,6 +5,7 @@
 //! parent, and what a killed process leaves on disk (a bpffs mount) the next one sweeps away.
 
 pub mod cordon_process;
+pub mod counters;
 pub mod demo;
 pub mod frames;
 pub mod images;
