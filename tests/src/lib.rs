@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod cordon_process;
+pub mod counters;
 pub mod demo;
 pub mod frames;
 pub mod images;

@@ -156,6 +156,18 @@ pub fn update_links(pins: &Pins, entry: &mut Xdp) -> Result<(), DataplaneError> 
     Ok(())
 }
 
+/// Detaches a pinned link and removes its pin. When this returns, the program is off the interface: the kernel
+/// lets go of a link whose last pin is removed only some time later, and until then packets would meet a program
+/// whose maps are gone.
+pub fn remove_link(path: &Path) -> Result<(), DataplaneError> {
+    use std::os::fd::AsFd as _;
+    sys::open_pin(path)
+        .and_then(|link| sys::detach_link(link.as_fd()))
+        .map_err(|error| DataplaneError::kernel(format!("detaching {}", path.display()), &error))?;
+    std::fs::remove_file(path)
+        .map_err(|error| DataplaneError::kernel(format!("removing {}", path.display()), &error))
+}
+
 /// Interface of a pinned link; 0 if it is gone.
 pub fn link_ifindex(path: &Path) -> Result<u32, DataplaneError> {
     use std::os::fd::AsFd as _;

@@ -2,7 +2,11 @@
 
 use std::{fs, io, path::Path};
 
-use super::{DataplaneError, Detached, attach::link_ifindex, pins, sys};
+use super::{
+    DataplaneError, Detached,
+    attach::{link_ifindex, remove_link},
+    pins, sys,
+};
 
 /// Removes links first, so that no packet meets a half-removed dataplane, then generations, then the shared
 /// maps, the program array last: it loses its content with its last reference.
@@ -16,7 +20,7 @@ pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
         if let Some(ifname) = sys::interface_name(link_ifindex(&path).unwrap_or(0)) {
             detached.interfaces.push(ifname);
         }
-        fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
+        remove_link(&path)?;
         detached.n_pins += 1;
     }
     for (_, path) in pins::generations(&root) {

@@ -226,8 +226,7 @@ impl Dataplane {
         let attached = attached.ok_or_else(|| DataplaneError::NoInterface {
             ifname: ifname.to_owned(),
         })?;
-        std::fs::remove_file(self.pins.link(attached.ifindex, attached.mode))
-            .map_err(|error| DataplaneError::kernel(format!("detaching from {ifname}"), &error))
+        attach::remove_link(&self.pins.link(attached.ifindex, attached.mode))
     }
 
     /// The interfaces attached to.

@@ -66,6 +66,13 @@ pub fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
 }
 
+/// Takes a link's program off its interface (`BPF_LINK_DETACH`, Linux 5.9), whoever else holds the link.
+pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = zeroed_attr();
+    attr.link_detach.link_fd = link.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
 /// Returns after every program that was running when it was called has ended: `MEMBARRIER_CMD_GLOBAL` waits for
 /// a grace period of RCU (`kernel/sched/membarrier.c`).
 pub fn wait_for_readers() -> io::Result<()> {

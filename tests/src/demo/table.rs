@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::{report::Report, world::World};
 use crate::{
-    cordon_process::{Cordon, Counters},
+    cordon_process::Cordon,
+    counters::Counters,
     interrupt,
     lab::Lab,
     probes::{Outcome, Protocol},
