@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use cordon::instant::Instant;
 use integration_tests::{
     cordon_process::{Answer, Cordon, HostFile},
     lab::{EDGE_IFNAME, Lab},
@@ -124,7 +125,9 @@ fn a_confirmed_policy_is_stored_and_adopted_as_it_is() {
     );
     cordon.cordon_ok(&["confirm"]).unwrap();
     let stored = fs::read_to_string(cordon.dir().join("state/policy.toml")).unwrap();
-    assert_eq!(stored, BLOCK_LIST);
+    let (header, text) = stored.split_once('\n').unwrap();
+    assert!(header.starts_with("# cordon: accepted "), "{header}");
+    assert_eq!(text, BLOCK_LIST);
     let before = status(&cordon);
     assert_eq!(
         (before["state"].as_str(), &before["confirm_left_s"]),
@@ -151,6 +154,45 @@ fn a_confirmed_policy_is_stored_and_adopted_as_it_is() {
         before["generation"],
         "nothing was published"
     );
+}
+
+/// What has ended since a policy was accepted neither rebuilds it nor refuses it: neither with the pins there nor
+/// after they are gone, as after a boot.
+#[test]
+fn a_policy_is_taken_up_as_it_was_accepted_whatever_has_ended_since() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    let until = Instant(Instant::now().0 + 4);
+    let policy = format!(
+        "{BLOCK_LIST}[[exemption]]\nprefixes = [\"{RU}/32\"]\nreference = \"C-1\"\nreason = \"customer\"\n\
+         until = {until}\n[[test]]\naddress = \"{RU}\"\nexpect = \"pass\"\n"
+    );
+    cordon.apply(&policy).unwrap();
+    let before = status(&cordon);
+    assert_eq!(judged(&cordon, RU), 0, "exempt");
+    while Instant::now() <= until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(judged(&cordon, RU), 10, "the exemption is over");
+
+    restart(&mut cordon);
+    let after = status(&cordon);
+    assert_eq!(
+        after["generation"], before["generation"],
+        "adopted, nothing rebuilt"
+    );
+    assert_eq!(
+        (after["state"].as_str(), after["policy"]["name"].as_str()),
+        (Some("ok"), Some("block-list")),
+        "{after:#}"
+    );
+
+    cordon.kill().unwrap();
+    cordon.cordon_ok(&["detach", "--yes"]).unwrap();
+    cordon.run().unwrap();
+    let after = status(&cordon);
+    assert_eq!(after["state"], "ok", "published again from the store: {after:#}");
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
 }
 
 #[test]

@@ -14,9 +14,28 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::instant::Instant;
+
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
 const STATE: &str = "state.json";
+
+/// A stored policy begins with this, the instant at which it was accepted, `FROM` and the file it came from.
+const ACCEPTED: &str = "# cordon: accepted ";
+const FROM: &str = " from ";
+
+/// A stored policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPolicy {
+    /// Name of the file that was applied; it may be the policy's name.
+    pub file: String,
+    /// The text as it was applied.
+    pub text: String,
+    /// The instant it was compiled at. Compiling it again as of then gives the same image, whatever has begun or
+    /// ended since: what is pinned is recognised, and a `[[test]]` that held then refuses nothing after a boot.
+    /// `None`: the file was not written by cordon.
+    pub accepted: Option<Instant>,
+}
 
 /// The state directory.
 #[derive(Clone, Debug)]
@@ -44,6 +63,44 @@ pub struct StoredHalt {
     pub uid: u32,
 }
 
+impl StoredPolicy {
+    /// A policy that is accepted now; `file` is what its author called it.
+    pub fn accepted(file: &str, text: &str, now: Instant) -> Self {
+        let name = Path::new(file).file_name().map(|name| name.to_string_lossy());
+        let name = name.filter(|name| !name.contains(char::is_control));
+        Self {
+            file: name.map_or_else(|| POLICY.to_owned(), std::borrow::Cow::into_owned),
+            text: text.to_owned(),
+            accepted: Some(now),
+        }
+    }
+
+    fn to_file(&self) -> String {
+        match self.accepted {
+            Some(accepted) => format!("{ACCEPTED}{accepted}{FROM}{}\n{}", self.file, self.text),
+            None => self.text.clone(),
+        }
+    }
+
+    fn from_file(content: &str) -> Self {
+        let header = content.split_once('\n').and_then(|(first, text)| {
+            let (accepted, file) = first.strip_prefix(ACCEPTED)?.split_once(FROM)?;
+            let accepted = Some(Instant::parse(accepted).ok()?);
+            Some(Self {
+                file: file.to_owned(),
+                text: text.to_owned(),
+                accepted,
+            })
+        });
+        let foreign = || Self {
+            file: POLICY.to_owned(),
+            text: content.to_owned(),
+            accepted: None,
+        };
+        header.unwrap_or_else(foreign)
+    }
+}
+
 impl Store {
     /// A store in a directory, which is made when first written to.
     pub fn new(dir: &Path) -> Self {
@@ -61,18 +118,18 @@ impl Store {
     }
 
     /// The last policy in force for good.
-    pub fn policy(&self) -> anyhow::Result<Option<String>> {
-        self.read(POLICY)
+    pub fn policy(&self) -> anyhow::Result<Option<StoredPolicy>> {
+        Ok(self.read(POLICY)?.map(|text| StoredPolicy::from_file(&text)))
     }
 
     /// The policy that waits for confirmation, or was about to be published when the daemon died.
-    pub fn pending(&self) -> anyhow::Result<Option<String>> {
-        self.read(PENDING)
+    pub fn pending(&self) -> anyhow::Result<Option<StoredPolicy>> {
+        Ok(self.read(PENDING)?.map(|text| StoredPolicy::from_file(&text)))
     }
 
     /// Writes the policy that is about to be published.
-    pub fn set_pending(&self, text: &str) -> anyhow::Result<()> {
-        self.write(PENDING, text.as_bytes())
+    pub fn set_pending(&self, policy: &StoredPolicy) -> anyhow::Result<()> {
+        self.write(PENDING, policy.to_file().as_bytes())
     }
 
     /// Makes the pending policy the one in force for good.
@@ -94,8 +151,8 @@ impl Store {
     }
 
     /// Replaces the stored policy at once: for a text that differs from the stored one in nothing the kernel sees.
-    pub fn set_policy(&self, text: &str) -> anyhow::Result<()> {
-        self.write(POLICY, text.as_bytes())
+    pub fn set_policy(&self, policy: &StoredPolicy) -> anyhow::Result<()> {
+        self.write(POLICY, policy.to_file().as_bytes())
     }
 
     /// The stored state.
@@ -175,15 +232,16 @@ mod tests {
     #[test]
     fn a_pending_policy_replaces_the_stored_one_only_when_promoted() {
         let (_dir, store) = store();
-        store.set_pending("one").unwrap();
+        let policy = |text| StoredPolicy::accepted("etc/one.toml", text, Instant(1_800_000_000));
+        store.set_pending(&policy("one")).unwrap();
         assert_eq!(store.policy().unwrap(), None);
         store.promote_pending().unwrap();
-        assert_eq!(store.policy().unwrap().as_deref(), Some("one"));
+        assert_eq!(store.policy().unwrap(), Some(policy("one")));
         assert_eq!(store.pending().unwrap(), None);
 
-        store.set_pending("two").unwrap();
+        store.set_pending(&policy("two")).unwrap();
         store.drop_pending().unwrap();
-        assert_eq!(store.policy().unwrap().as_deref(), Some("one"));
+        assert_eq!(store.policy().unwrap(), Some(policy("one")));
         assert!(store.promote_pending().is_err(), "nothing to promote");
     }
 
@@ -207,13 +265,33 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_from_elsewhere_is_read_as_it_is() {
+        let (_dir, store) = store();
+        fs::create_dir_all(&store.dir).unwrap();
+        fs::write(
+            store.dir.join(POLICY),
+            "# cordon: accepted some day\nversion = 1\n",
+        )
+        .unwrap();
+        let stored = store.policy().unwrap().unwrap();
+        assert_eq!(stored.accepted, None);
+        assert_eq!(stored.text, "# cordon: accepted some day\nversion = 1\n");
+    }
+
+    #[test]
     fn a_planted_link_is_not_followed() {
         let (dir, store) = store();
-        store.set_policy("one").unwrap();
+        store
+            .set_policy(&StoredPolicy::accepted("one.toml", "one", Instant(7)))
+            .unwrap();
         let target = dir.path().join("target");
         fs::write(&target, "precious").unwrap();
         std::os::unix::fs::symlink(&target, store.dir.join(".policy.toml.new")).unwrap();
-        assert!(store.set_policy("two").is_err());
+        assert!(
+            store
+                .set_policy(&StoredPolicy::accepted("two.toml", "two", Instant(7)))
+                .is_err()
+        );
         assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     }
 }

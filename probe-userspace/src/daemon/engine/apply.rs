@@ -11,6 +11,7 @@ use crate::{
         build,
         preflight::{self, Lockout},
         problems::Topic,
+        store::StoredPolicy,
         surroundings::Surroundings,
     },
     dataplane::{Published, StateInfo},
@@ -32,13 +33,18 @@ impl Engine {
             build::compile_policy(&policy, &request.text, &location, now, diagnostics)?;
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         if is_active(&state, &image) {
-            return self.keep(request, image, diagnostics, &state);
+            return self.keep(request, image, diagnostics, &state, now);
         }
         let lockouts = self.check_lockout(request, &image, now)?;
         let compile_ms = millis(started.elapsed());
 
         let image = Arc::new(image);
-        let published = self.publish(request, &image, confirm, &state)?;
+        let published = self.publish(
+            &StoredPolicy::accepted(&request.file, &request.text, now),
+            &image,
+            confirm,
+            &state,
+        )?;
         self.note_published(&published, compile_ms);
         tracing::info!(
             uid,
@@ -67,11 +73,13 @@ impl Engine {
         image: Image,
         diagnostics: Vec<Diagnostic>,
         state: &StateInfo,
+        now: Instant,
     ) -> Result<Applied, Refusal> {
         // The text may differ in comments: store the latest, as what is waiting or as what is in force.
+        let stored = StoredPolicy::accepted(&request.file, &request.text, now);
         let result = match state.confirm_left_s {
-            Some(_) => self.store.set_pending(&request.text),
-            None => self.store.set_policy(&request.text),
+            Some(_) => self.store.set_pending(&stored),
+            None => self.store.set_policy(&stored),
         };
         result.map_err(Refusal::failed)?;
         let policy = policy_ref(&image);
@@ -137,19 +145,19 @@ impl Engine {
     /// Stores the text as pending, publishes, and stores it for good unless it must be confirmed.
     fn publish(
         &mut self,
-        request: &ApplyRequest,
+        policy: &StoredPolicy,
         image: &Arc<Image>,
         confirm: Option<Duration>,
         state: &StateInfo,
     ) -> Result<Published, Refusal> {
         let earlier_pending = self.store.pending().map_err(Refusal::failed)?;
-        self.store.set_pending(&request.text).map_err(Refusal::failed)?;
+        self.store.set_pending(policy).map_err(Refusal::failed)?;
         let result = self.publish_over_baseline(image, confirm, state);
         let published = match result {
             Ok(published) => published,
             Err(refusal) => {
                 let restored = match earlier_pending {
-                    Some(text) if state.confirm_left_s.is_some() => self.store.set_pending(&text),
+                    Some(earlier) if state.confirm_left_s.is_some() => self.store.set_pending(&earlier),
                     _ => self.store.drop_pending(),
                 };
                 self.problems

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{super::build, Engine, InForce};
 use crate::{
-    daemon::{Refusal, api::LastPublish, problems::Topic},
+    daemon::{Refusal, api::LastPublish, problems::Topic, store::StoredPolicy},
     dataplane::{Published, StateInfo},
     geo::{self, Location},
     instant::Instant,
@@ -56,25 +56,27 @@ impl Engine {
             return;
         };
         let is_waiting = state.confirm_left_s.is_some();
-        if let Some(text) = pending {
-            self.take_up_pending(&text, &location, is_waiting);
+        if let Some(policy) = pending {
+            self.take_up_pending(&policy, &location, is_waiting);
         }
         match stored {
-            Some(text) if is_waiting => {
+            Some(policy) if is_waiting => {
                 let path = self.store.policy_path();
-                self.fallback = self.compile_stored(&path, &text, &location).map(InForce::policy);
+                self.fallback = self
+                    .compile_stored(&path, &policy, &location)
+                    .map(InForce::policy);
             }
-            Some(text) if self.in_force.is_none() => self.take_up_stored(&text, &location),
+            Some(policy) if self.in_force.is_none() => self.take_up_stored(&policy, &location),
             Some(_) => {}
             None => self.take_up_baseline(&location, state, is_waiting),
         }
     }
 
     /// `pending.toml`: a policy waits for confirmation, or the daemon died between publishing and storing.
-    fn take_up_pending(&mut self, text: &str, location: &Arc<Location>, is_waiting: bool) {
+    fn take_up_pending(&mut self, policy: &StoredPolicy, location: &Arc<Location>, is_waiting: bool) {
         let path = self.store.pending_path();
         let in_force = self
-            .compile_stored(&path, text, location)
+            .compile_stored(&path, policy, location)
             .map(InForce::policy)
             .filter(|in_force| self.recognise(in_force));
         let result = match (&in_force, is_waiting) {
@@ -103,10 +105,10 @@ impl Engine {
         self.in_force = in_force;
     }
 
-    fn take_up_stored(&mut self, text: &str, location: &Arc<Location>) {
+    fn take_up_stored(&mut self, policy: &StoredPolicy, location: &Arc<Location>) {
         let started = std::time::Instant::now();
         let path = self.store.policy_path();
-        let Some(image) = self.compile_stored(&path, text, location) else {
+        let Some(image) = self.compile_stored(&path, policy, location) else {
             return;
         };
         let in_force = InForce::policy(image);
@@ -160,15 +162,20 @@ impl Engine {
     fn compile_stored(
         &mut self,
         path: &Path,
-        text: &str,
+        policy: &StoredPolicy,
         location: &Arc<Location>,
     ) -> Option<crate::compile::Image> {
-        match build::build(&path.display().to_string(), text, location, Instant::now()) {
+        let as_of = policy.accepted.unwrap_or_else(Instant::now);
+        match build::build(&policy.file, &policy.text, location, as_of) {
             Ok((image, _warnings)) => Some(image),
             Err(refusal) => {
                 self.problems.set(
                     Topic::Policy,
-                    format!("{}: what is pinned stays in force", describe(&refusal)),
+                    format!(
+                        "{}: {}: what is pinned stays in force",
+                        path.display(),
+                        describe(&refusal)
+                    ),
                 );
                 None
             }
