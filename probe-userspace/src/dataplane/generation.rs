@@ -94,6 +94,8 @@ impl Generation {
                 .map_err(|error| DataplaneError::kernel(format!("loading {name}"), &error))?;
         }
         let load = started.elapsed();
+        #[cfg(feature = "log")]
+        super::kernel_log::forward(&mut ebpf, dir.to_owned());
 
         let started = Stopwatch::now();
         fill(&mut ebpf, image, share.is_none())

@@ -8,6 +8,8 @@ mod counters;
 mod detach;
 mod error;
 mod generation;
+#[cfg(feature = "log")]
+mod kernel_log;
 mod object;
 mod pins;
 mod publish;
