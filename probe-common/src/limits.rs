@@ -20,8 +20,11 @@ pub const MAX_STAGES: usize = 4;
 /// Profiles of a generation (rows of the matrix per scope).
 pub const MAX_PROFILES: usize = 64;
 
-/// Most entries of the failsafe tries and of the run-time override tries.
+/// Most failsafe prefixes of a family.
 pub const MAX_FAILSAFE: u32 = 1024;
+
+/// Size of a failsafe trie: new prefixes are added before old ones are removed, so both sets must fit.
+pub const FAILSAFE_ENTRIES: u32 = 2 * MAX_FAILSAFE;
 
 /// Most entries of each run-time override trie.
 pub const MAX_RUNTIME_OVERRIDES: u32 = 65_536;

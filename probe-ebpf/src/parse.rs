@@ -101,6 +101,10 @@ fn parse_ipv6(ctx: &XdpContext, offset: usize) -> Result<Facts, Verdict> {
     if header[0] >> 4 != 6 {
         return Err(drop(Reason::Malformed));
     }
+    // IPv4-mapped addresses belong into sockets, never onto a wire (RFC 6890 section 2.2.3).
+    if source[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] {
+        return Err(drop(Reason::Malformed));
+    }
     if source[0] == 0xfe && source[1] & 0xc0 == 0x80 {
         return Err(pass(Reason::LinkLocal));
     }

@@ -1,5 +1,7 @@
 //! One publish at a time: what is verified, what is shared, what reverts, what survives the daemon.
 
+/// What is left by a process that died, and by anyone who removes pins.
+mod recovery;
 /// What a generation and the host's state say, packet by packet and second by second.
 mod verdicts;
 

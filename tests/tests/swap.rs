@@ -37,7 +37,7 @@ type Sources = [[IpAddr; 2]; 3];
 
 const PREFIXES_PER_FAMILY: u32 = 2_500;
 /// Packets of each kind in one call of the kernel.
-const BATCH: u32 = 100_000;
+const BATCH: u32 = 150_000;
 /// Comparisons of the families after each round of batches.
 const COMPARISONS: u32 = 1_000;
 
@@ -52,6 +52,22 @@ struct Seen {
     torn: AtomicU64,
     /// Times both families were compared.
     compared: AtomicU64,
+}
+
+impl Seen {
+    fn n_offered(&self) -> u64 {
+        self.offered
+            .iter()
+            .map(|offered| offered.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+/// When to stop: after so many publishes, or later if fewer packets than this were judged until then.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    n_publishes: u64,
+    n_packets: u64,
 }
 
 /// Sends all three kinds of packets, in both families, until told to stop. `begun` counts publishes that have
@@ -97,20 +113,25 @@ fn observe(
 fn under_packets(
     program: &Xdp,
     sources: &Sources,
-    n_publishes: u64,
+    wanted: Wanted,
     mut swap: impl FnMut(u64, &AtomicU64) -> anyhow::Result<()>,
-) -> anyhow::Result<Seen> {
+) -> anyhow::Result<(Seen, u64)> {
     let seen = Seen::default();
     let begun = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let observer = scope.spawn(|| observe(program, sources, &begun, &stop, &seen));
-        let swapped = (1..=n_publishes).try_for_each(|number| swap(number, &begun));
+        let mut number = 0;
+        let mut swapped = Ok(());
+        while swapped.is_ok() && (number < wanted.n_publishes || seen.n_offered() < wanted.n_packets) {
+            number += 1;
+            swapped = swap(number, &begun);
+        }
         stop.store(true, Ordering::Relaxed);
         observer.join().expect("the observer does not panic")?;
-        swapped
-    })?;
-    Ok(seen)
+        swapped.map(|()| number)
+    })
+    .map(|n_publishes| (seen, n_publishes))
 }
 
 /// A database of a few thousand prefixes. The alternating sources lie in `country`; `shift` adds a country that
@@ -138,14 +159,14 @@ fn database(country: &str, shift: Option<&str>) -> MmdbWriter {
 
 /// Publishes the two images in turn under packets. RU is blocked and US passed in both; the alternating sources
 /// are blocked as BY in the first and passed as DE in the second.
-fn swap_generations(images: &[Arc<Image>; 2], sources: &Sources, n_publishes: u64) -> anyhow::Result<u64> {
+fn swap_generations(images: &[Arc<Image>; 2], sources: &Sources, wanted: Wanted) -> anyhow::Result<()> {
     let mut dataplane = Dataplane::open(&Settings {
         pin_dir: None,
         no_generation_pass: false,
     })?;
     dataplane.publish(&images[0], None)?;
     let program = dataplane.open_entry_program()?;
-    let seen = under_packets(&program, sources, n_publishes, |number, begun| {
+    let (seen, n_publishes) = under_packets(&program, sources, wanted, |number, begun| {
         let staged = dataplane.stage(&images[number as usize % 2])?;
         let staged = dataplane.verify(staged)?;
         begun.fetch_add(1, Ordering::SeqCst);
@@ -196,7 +217,11 @@ fn swap_generations(images: &[Arc<Image>; 2], sources: &Sources, n_publishes: u6
         rows.iter().map(|row| row.packets).sum::<u64>() == total,
         "nothing else was counted: {rows:?}"
     );
-    Ok(total)
+    ensure!(
+        n_publishes >= wanted.n_publishes && total >= wanted.n_packets,
+        "too little was tried"
+    );
+    Ok(())
 }
 
 fn is_full() -> bool {
@@ -215,11 +240,16 @@ fn no_packet_sees_a_mixture_of_small_generations() {
     ]
     .map(|pair| pair.map(|source| source.parse().unwrap()));
     let n_publishes = if is_full() { 10_000 } else { 1_000 };
-    let n_packets = swap_generations(&pair, &sources, n_publishes).unwrap();
-    assert!(
-        n_packets >= 100_000_000,
-        "only {n_packets} packets were judged meanwhile"
-    );
+    let n_packets = if is_full() { 1_000_000_000 } else { 100_000_000 };
+    swap_generations(
+        &pair,
+        &sources,
+        Wanted {
+            n_publishes,
+            n_packets,
+        },
+    )
+    .unwrap();
 }
 
 #[test]
@@ -248,7 +278,15 @@ fn no_packet_sees_a_mixture_of_world_generations() {
     let other = read(rename_country(bytes, b"BY", b"DE"));
     let text = images::drop_countries(&["RU", "BY"]);
     let pair = [world, other].map(|location| images::image(&text, &location).unwrap());
-    swap_generations(&pair, &sources, 20).unwrap();
+    swap_generations(
+        &pair,
+        &sources,
+        Wanted {
+            n_publishes: 20,
+            n_packets: 0,
+        },
+    )
+    .unwrap();
 }
 
 /// Renames a country in the data section of a MaxMind DB, where a two-letter string starts with byte 0x42.
@@ -288,13 +326,21 @@ fn two_maps_replaced_one_after_the_other_are_caught() {
     let program: &mut Xdp = ebpf.program_mut("two_maps").unwrap().try_into().unwrap();
     program.load().unwrap();
 
-    let seen = under_packets(program, &sources, 300, |number, begun| {
-        let idx = number as usize % 2;
-        begun.fetch_add(1, Ordering::SeqCst);
-        outer_v4.set(0, &blocked_v4[idx], 0)?;
-        outer_v6.set(0, &blocked_v6[idx], 0)?;
-        Ok(())
-    })
+    let (seen, _) = under_packets(
+        program,
+        &sources,
+        Wanted {
+            n_publishes: 300,
+            n_packets: 0,
+        },
+        |number, begun| {
+            let idx = number as usize % 2;
+            begun.fetch_add(1, Ordering::SeqCst);
+            outer_v4.set(0, &blocked_v4[idx], 0)?;
+            outer_v6.set(0, &blocked_v6[idx], 0)?;
+            Ok(())
+        },
+    )
     .unwrap();
     println!(
         "control scheme: {} of {} comparisons torn",

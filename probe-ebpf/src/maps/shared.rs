@@ -8,7 +8,7 @@ use aya_ebpf::{
     btf_maps::{Array, LpmTrie, lpm_trie::Key},
     macros::btf_map,
 };
-use probe_common::{State, limits::MAX_FAILSAFE};
+use probe_common::{State, limits::FAILSAFE_ENTRIES};
 use probe_ebpf::parse::Facts;
 
 /// Value of a failsafe entry: being there is all it says.
@@ -20,11 +20,11 @@ pub static STATE: Array<State, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Shared: IPv4 prefixes that no policy can block.
 #[btf_map]
-pub static FAILSAFE_V4: LpmTrie<[u8; 4], Present, { MAX_FAILSAFE as usize }> = LpmTrie::new();
+pub static FAILSAFE_V4: LpmTrie<[u8; 4], Present, { FAILSAFE_ENTRIES as usize }> = LpmTrie::new();
 
 /// Shared: IPv6 prefixes that no policy can block.
 #[btf_map]
-pub static FAILSAFE_V6: LpmTrie<[u8; 16], Present, { MAX_FAILSAFE as usize }> = LpmTrie::new();
+pub static FAILSAFE_V6: LpmTrie<[u8; 16], Present, { FAILSAFE_ENTRIES as usize }> = LpmTrie::new();
 
 /// Whether the source is one that no policy can block.
 #[inline(always)]

@@ -18,4 +18,4 @@ pub use checks::compile;
 pub use image::{Image, Matrix, Override, ProfileInfo};
 pub use oracle::{Explanation, Query};
 pub use orders::OrderInfo;
-pub use samples::{N_SAMPLES, Sample, samples};
+pub use samples::{N_SAMPLES, Sample, is_judged_by_place, samples};

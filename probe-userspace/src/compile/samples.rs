@@ -93,7 +93,7 @@ pub fn samples(image: &Image, previous: Option<&Image>, now: Instant) -> Vec<Sam
 
 /// Whether packets from an address are judged by where it is. The others are answered before that (link-local,
 /// unspecified), or are no source of a packet of their family (IPv4 addresses written as IPv6 ones).
-fn is_judged_by_place(address: IpAddr) -> bool {
+pub fn is_judged_by_place(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_link_local() && address != Ipv4Addr::UNSPECIFIED,
         IpAddr::V6(address) => {

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use aya::programs::{ProgramError, Xdp, XdpMode, links::FdLink, links::PinnedLink, xdp::XdpLink};
+use aya::programs::{ProgramError, Xdp, XdpError, XdpMode, links::FdLink, links::PinnedLink, xdp::XdpLink};
 
 use super::{Attached, DataplaneError, Mode, pins::Pins, sys};
 use crate::host::ModeChoice;
@@ -90,19 +90,22 @@ fn refused(ifname: &str, mode: Mode, error: ProgramError) -> DataplaneError {
     let ifname = ifname.to_owned();
     let errno = match &error {
         ProgramError::SyscallError(syscall) => syscall.io_error.raw_os_error(),
+        // A link was refused with EINVAL: aya then tried netlink, and this is netlink's answer.
+        ProgramError::XdpError(XdpError::NetlinkError(netlink)) => {
+            netlink.raw_os_error().or(Some(libc::EINVAL))
+        }
         _ => None,
     };
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => DataplaneError::ForeignProgram { ifname },
-        Some(errno @ (libc::EOPNOTSUPP | libc::ERANGE)) if mode == Mode::Native => DataplaneError::NoNative {
-            ifname,
-            error: io::Error::from_raw_os_error(errno),
-        },
-        _ => match error {
-            // Where links are refused with EINVAL, aya tries netlink, which answers with an error of its own.
-            ProgramError::XdpError(_) => DataplaneError::NoLink { ifname },
-            error => DataplaneError::kernel(format!("attaching to {ifname}"), &error),
-        },
+        // Some drivers answer EINVAL where others say that they have no native XDP, or not at this MTU.
+        Some(errno @ (libc::EOPNOTSUPP | libc::ERANGE | libc::EINVAL)) if mode == Mode::Native => {
+            DataplaneError::NoNative {
+                ifname,
+                error: io::Error::from_raw_os_error(errno),
+            }
+        }
+        _ => DataplaneError::kernel(format!("attaching to {ifname}"), &error),
     }
 }
 
@@ -138,9 +141,15 @@ pub fn sweep_links(pins: &Pins) -> Result<(), DataplaneError> {
     Ok(())
 }
 
-/// Replaces the program of every link, atomically for each: no packet goes unjudged.
+/// Replaces the program of every link that runs another one, atomically for each: no packet goes unjudged.
 pub fn update_links(pins: &Pins, entry: &mut Xdp) -> Result<(), DataplaneError> {
+    let info = entry
+        .info()
+        .map_err(|error| DataplaneError::kernel("asking for the entry program", &error))?;
     for (path, _) in pins.links() {
+        if link_info(&path)?.prog_id == info.id() {
+            continue;
+        }
         let failed = |error: &(dyn std::error::Error + 'static)| {
             DataplaneError::kernel(format!("updating {}", path.display()), error)
         };
@@ -170,8 +179,12 @@ pub fn remove_link(path: &Path) -> Result<(), DataplaneError> {
 
 /// Interface of a pinned link; 0 if it is gone.
 pub fn link_ifindex(path: &Path) -> Result<u32, DataplaneError> {
+    link_info(path).map(|info| info.ifindex)
+}
+
+fn link_info(path: &Path) -> Result<sys::LinkInfo, DataplaneError> {
     use std::os::fd::AsFd as _;
     sys::open_pin(path)
-        .and_then(|link| sys::link_ifindex(link.as_fd()))
+        .and_then(|link| sys::link_info(link.as_fd()))
         .map_err(|error| DataplaneError::kernel(format!("reading {}", path.display()), &error))
 }

@@ -1,6 +1,11 @@
 //! Taking everything out of the kernel without a daemon.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use probe_common::map_name;
 
 use super::{
     DataplaneError, Detached,
@@ -8,42 +13,69 @@ use super::{
     pins, sys,
 };
 
-/// Removes links first, so that no packet meets a half-removed dataplane, then generations, then the shared
-/// maps, the program array last: it loses its content with its last reference.
+/// Removes links first, so that no packet meets a half-removed dataplane, then the entry program, so that no
+/// later process takes up one whose maps are gone, then generations, then the shared maps, the program array
+/// last: it loses its content with its last reference. One link that cannot be removed does not keep the others.
 pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
     let root = pins::root(pin_dir);
-    let failed = |path: &Path, error: &io::Error| {
-        DataplaneError::kernel(format!("removing {}", path.display()), error)
-    };
     let mut detached = Detached::default();
-    for (path, _) in pins::links(&root) {
-        if let Some(ifname) = sys::interface_name(link_ifindex(&path).unwrap_or(0)) {
-            detached.interfaces.push(ifname);
-        }
-        remove_link(&path)?;
-        detached.n_pins += 1;
+    if !exists(&root)? {
+        return Ok(detached);
     }
-    for (_, path) in pins::generations(&root) {
-        detached.n_pins += pins::remove_dir(&path).map_err(|error| failed(&path, &error))?;
-    }
+    let mut first_error = None;
     let links = root.join("links");
-    if links.exists() {
-        detached.n_pins += pins::remove_dir(&links).map_err(|error| failed(&links, &error))?;
-    }
-    let slots = root.join(probe_common::map_name::SLOTS);
-    if root.exists() {
-        for entry in fs::read_dir(&root)
-            .map_err(|error| failed(&root, &error))?
-            .flatten()
-        {
-            if entry.path() != slots {
-                fs::remove_file(entry.path()).map_err(|error| failed(&entry.path(), &error))?;
-                detached.n_pins += 1;
+    if exists(&links)? {
+        for link in list(&links)? {
+            let ifname = sys::interface_name(link_ifindex(&link).unwrap_or(0));
+            match remove_link(&link) {
+                Ok(()) => {
+                    detached.interfaces.extend(ifname);
+                    detached.n_pins += 1;
+                }
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        detached.n_pins += pins::remove_dir(&root).map_err(|error| failed(&root, &error))?;
     }
+    if let Some(error) = first_error {
+        return Err(error);
+    }
+
+    let is_entry = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(map_name::program::ENTRY))
+    };
+    let slots = root.join(map_name::SLOTS);
+    let mut paths = list(&root)?;
+    paths.sort_by_key(|path| (!is_entry(path), !path.is_dir(), *path == slots));
+    for path in paths {
+        detached.n_pins += remove(&path)?;
+    }
+    fs::remove_dir(&root).map_err(|error| failed("removing", &root, &error))?;
     // The directory itself may have been made by systemd or the administrator.
     let _ = fs::remove_dir(pin_dir);
     Ok(detached)
+}
+
+fn remove(path: &Path) -> Result<usize, DataplaneError> {
+    let removed = if path.is_dir() {
+        pins::remove_dir(path)
+    } else {
+        fs::remove_file(path).map(|()| 1)
+    };
+    removed.map_err(|error| failed("removing", path, &error))
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>, DataplaneError> {
+    fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(|error| failed("reading", directory, &error))
+}
+
+/// Only "not found" means that nothing is there; a directory that may not be read means nothing of the kind.
+fn exists(path: &Path) -> Result<bool, DataplaneError> {
+    path.try_exists().map_err(|error| failed("reading", path, &error))
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> DataplaneError {
+    DataplaneError::kernel(format!("{what} {}", path.display()), error)
 }

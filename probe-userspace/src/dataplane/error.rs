@@ -36,6 +36,9 @@ pub enum DataplaneError {
     /// A publish to be confirmed needs a generation to fall back to.
     #[error("there is no earlier generation to revert to")]
     NothingToRevertTo,
+    /// All slots hold generations that are in force or could not be freed.
+    #[error("no slot is free for another generation: restart the daemon; what is enforced stays")]
+    NoFreeSlot,
     /// Confirming without anything unconfirmed.
     #[error("no policy is waiting for confirmation")]
     NothingToConfirm,

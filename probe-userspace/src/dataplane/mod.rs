@@ -22,7 +22,11 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::{FOREVER, StateWord, Verdict, limits::NO_SLOT, map_name::program};
+use probe_common::{
+    FOREVER, StateWord, Verdict,
+    limits::NO_SLOT,
+    map_name::{self, program},
+};
 use serde::Serialize;
 
 use self::{counters::Totals, generation::Generation, object::Loaders, pins::Pins, shared::SharedMaps};
@@ -112,6 +116,8 @@ pub struct StateInfo {
     pub confirm_left_s: Option<u64>,
     /// The deadline passed unconfirmed: `active` above is the earlier generation again.
     pub reverted: bool,
+    /// Nothing was ever published: the state word names no slot.
+    pub is_empty: bool,
     /// Halted until; `Some(None)`: until resumed.
     pub halted: Option<Option<Instant>>,
 }
@@ -147,6 +153,8 @@ pub struct Dataplane {
     shared: SharedMaps,
     loaders: Loaders,
     generations: Vec<(u8, Generation)>,
+    /// The highest number given so far.
+    last_number: u32,
     totals: Totals,
     pins: Pins,
 }
@@ -159,7 +167,7 @@ impl Dataplane {
         let pins = Pins::open(settings.pin_dir.as_deref())?;
         shared::check_pinned(&pins)?;
         let mut loaders = Loaders::new(&pins);
-        let (entry, is_new_entry) = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
+        let entry = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
         let shared = SharedMaps::open(&pins)?;
         let totals = Totals::open(&pins)?;
         let mut dataplane = Self {
@@ -168,15 +176,14 @@ impl Dataplane {
             shared,
             loaders,
             generations: Vec::new(),
+            last_number: 0,
             totals,
             pins,
         };
         dataplane.adopt()?;
         dataplane.sync_clock()?;
         attach::sweep_links(&dataplane.pins)?;
-        if is_new_entry {
-            attach::update_links(&dataplane.pins, &mut dataplane.entry)?;
-        }
+        dataplane.update_links()?;
         Ok(dataplane)
     }
 
@@ -213,7 +220,7 @@ impl Dataplane {
 
     /// Attaches the entry program to an interface by a pinned link. Refuses while nothing is published.
     pub fn attach(&mut self, ifname: &str, mode: ModeChoice) -> Result<Attached, DataplaneError> {
-        if self.effective().is_none() {
+        if !self.is_callable()? {
             return Err(DataplaneError::NothingPublished);
         }
         attach::attach(&self.pins, &mut self.entry, ifname, mode)
@@ -251,6 +258,7 @@ impl Dataplane {
             confirm_left_s: (word.deadline_s != 0 && !reverted)
                 .then(|| deadline_ns.saturating_sub(boot_ns).div_ceil(1_000_000_000)),
             reverted,
+            is_empty: word == StateWord::EMPTY,
             halted: match halted_until_s {
                 0 => None,
                 FOREVER => Some(None),
@@ -318,6 +326,23 @@ impl Dataplane {
             .collect())
     }
 
+    /// Whether the slot in force holds a program, known or not.
+    fn is_callable(&self) -> Result<bool, DataplaneError> {
+        match self.effective_slot() {
+            NO_SLOT => Ok(false),
+            slot => Ok(self.shared.slot(slot)?.is_some()),
+        }
+    }
+
+    /// Gives every link this binary's entry program. Not while nothing can be called: a link whose shared maps
+    /// were removed by somebody still enforces what it did, and goes on until there is something to take over.
+    fn update_links(&mut self) -> Result<(), DataplaneError> {
+        if self.is_callable()? {
+            attach::update_links(&self.pins, &mut self.entry)?;
+        }
+        Ok(())
+    }
+
     fn effective_slot(&self) -> u8 {
         self.shared.word().effective(sys::boot_ns())
     }
@@ -338,39 +363,43 @@ impl Dataplane {
     fn adopt(&mut self) -> Result<(), DataplaneError> {
         let word = self.shared.word();
         let named = |slot: u8| slot != NO_SLOT && (slot == word.active || slot == word.previous);
+        let mut in_force = Vec::new();
         for slot in 0..probe_common::limits::N_SLOTS as u8 {
-            let Some(program_id) = self.shared.slot(slot)? else {
-                continue;
-            };
-            if !named(slot) {
-                self.shared.clear_slot(slot)?;
-                continue;
-            }
-            let pinned = self.pins.generations().into_iter().find_map(|(_, dir)| {
-                let generation = Generation::open(&dir).ok()?;
-                (generation.program_id == program_id).then_some(generation)
-            });
-            match pinned {
-                Some(generation) => self.generations.push((slot, generation)),
-                None => tracing::warn!(
-                    slot,
-                    "a slot in force has no pinned generation; it stays until the next publish"
-                ),
+            match self.shared.slot(slot)? {
+                Some(program_id) if named(slot) => in_force.push((slot, program_id)),
+                Some(_) => self.shared.clear_slot(slot)?,
+                None => {}
             }
         }
-        for (_, dir) in self.pins.generations() {
-            if !self
-                .generations
-                .iter()
-                .any(|(_, generation)| generation.dir == dir)
-            {
-                let removed = pins::remove_dir(&dir);
-                removed
-                    .map_err(|error| DataplaneError::kernel(format!("removing {}", dir.display()), &error))?;
+        for (number, dir) in self.pins.generations() {
+            self.last_number = self.last_number.max(number);
+            let opened = Generation::open(&dir);
+            let its_slot = opened.as_ref().ok().and_then(|generation| {
+                let is_its = |(_, program_id): &&(u8, u32)| *program_id == generation.program_id;
+                in_force.iter().find(is_its).map(|(slot, _)| *slot)
+            });
+            match (opened, its_slot) {
+                (Ok(generation), Some(slot)) => self.generations.push((slot, generation)),
+                // It may be the one that a slot in force runs: better a leftover than a generation nobody can reach.
+                (Err(error), _) if !in_force.is_empty() => tracing::warn!("left as it is: {error}"),
+                _ => {
+                    let removed = pins::remove_dir(&dir);
+                    removed.map_err(|error| {
+                        DataplaneError::kernel(format!("removing {}", dir.display()), &error)
+                    })?;
+                }
+            }
+        }
+        for (slot, _) in &in_force {
+            if self.generation(*slot).is_none() {
+                tracing::warn!(
+                    slot,
+                    "a slot in force has no pinned generation; it stays until the next publish"
+                );
             }
         }
         // A new map reads as "slot 0"; say "no slot" instead.
-        if self.shared.slot(word.active).ok().flatten().is_none() && self.generations.is_empty() {
+        if in_force.is_empty() {
             self.shared.store_word(StateWord::EMPTY);
         }
         Ok(())
@@ -390,16 +419,16 @@ impl Generation {
     }
 }
 
-/// Loads the entry program and pins it, unless the pinned one is the same already. `true`: it is another one, so
-/// links must be updated.
-fn load_entry(
-    loaders: &mut Loaders,
-    pins: &Pins,
-    no_generation_pass: bool,
-) -> Result<(Xdp, bool), DataplaneError> {
+/// Loads the entry program and pins it, unless the pinned one is the same already.
+fn load_entry(loaders: &mut Loaders, pins: &Pins, no_generation_pass: bool) -> Result<Xdp, DataplaneError> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         DataplaneError::kernel("loading the entry program", error)
     };
+    // A pinned entry program whose maps are gone reads others than those that this process will write: the tag
+    // does not tell, because it leaves out which maps a program uses.
+    let had_maps = [map_name::STATE, map_name::SLOTS]
+        .iter()
+        .all(|name| pins.map(name).exists());
     let mut ebpf = loaders.entry(pins, no_generation_pass)?;
     let entry: &mut Xdp = match ebpf.program_mut(program::ENTRY) {
         Some(entry) => entry
@@ -417,10 +446,11 @@ fn load_entry(
     let path = pins.entry(no_generation_pass);
     let open = || Xdp::from_pin(&path, XdpAttachType::Interface);
     let tag = entry.info().map_err(|error| failed(&error))?.tag();
-    if let Ok(pinned) = open()
+    if had_maps
+        && let Ok(pinned) = open()
         && pinned.info().is_ok_and(|info| info.tag() == tag)
     {
-        return Ok((pinned, false));
+        return Ok(pinned);
     }
     // Pinned under another name first: a reader of the pin always finds a program.
     let fresh = pins.map("cordon_entry_new");
@@ -428,5 +458,5 @@ fn load_entry(
     entry.pin(&fresh).map_err(|error| failed(&error))?;
     std::fs::rename(&fresh, &path).map_err(|error| failed(&error))?;
     let _ = std::fs::remove_file(pins.entry(!no_generation_pass));
-    Ok((open().map_err(|error| failed(&error))?, true))
+    open().map_err(|error| failed(&error))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use aya::{Ebpf, EbpfLoader, maps::MapType};
 use probe_common::{
     Counter, OverrideValue, Reason, State,
-    limits::{MAX_FAILSAFE, MAX_RUNTIME_OVERRIDES, N_SLOTS},
+    limits::{FAILSAFE_ENTRIES, MAX_RUNTIME_OVERRIDES, N_SLOTS},
     map_name::{self, global},
 };
 
@@ -86,13 +86,13 @@ pub const SHARED_MAPS: [MapSpec; 7] = {
         spec(
             map_name::FAILSAFE_V4,
             MapType::LpmTrie,
-            [LPM_KEY_V4, PRESENT_SIZE, MAX_FAILSAFE],
+            [LPM_KEY_V4, PRESENT_SIZE, FAILSAFE_ENTRIES],
             BPF_F_NO_PREALLOC,
         ),
         spec(
             map_name::FAILSAFE_V6,
             MapType::LpmTrie,
-            [LPM_KEY_V6, PRESENT_SIZE, MAX_FAILSAFE],
+            [LPM_KEY_V6, PRESENT_SIZE, FAILSAFE_ENTRIES],
             BPF_F_NO_PREALLOC,
         ),
         spec(

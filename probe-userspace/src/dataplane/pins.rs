@@ -129,9 +129,12 @@ pub fn generations(root: &Path) -> Vec<(u32, PathBuf)> {
     found
 }
 
-/// Removes a directory of pins. bpffs has no nested directories below it.
+/// Removes a directory of pins, if it is there. No directory of cordon's has another one in it.
 pub fn remove_dir(path: &Path) -> io::Result<usize> {
     let mut n_removed = 0;
+    if !path.try_exists()? {
+        return Ok(n_removed);
+    }
     for (_, pin) in entries(path) {
         fs::remove_file(pin)?;
         n_removed += 1;

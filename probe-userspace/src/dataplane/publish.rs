@@ -2,6 +2,7 @@
 //! is one store.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant as Stopwatch},
 };
@@ -9,6 +10,7 @@ use std::{
 use probe_common::{
     StateWord,
     limits::{N_SLOTS, NO_SLOT},
+    map_name,
 };
 
 use super::{
@@ -35,7 +37,7 @@ pub struct Staged {
 
 impl Staged {
     /// Directory of its pins. Tests tamper with the maps there before the verification.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         &self.generation.dir
     }
 }
@@ -49,7 +51,7 @@ impl Dataplane {
         image: &Arc<Image>,
         confirm: Option<Duration>,
     ) -> Result<Published, DataplaneError> {
-        if confirm.is_some() && self.effective().is_none() {
+        if confirm.is_some() && !self.is_callable()? {
             return Err(DataplaneError::NothingToRevertTo);
         }
         let staged = self.stage(image)?;
@@ -59,12 +61,19 @@ impl Dataplane {
 
     /// The first step: load, fill, pin.
     pub fn stage(&mut self, image: &Arc<Image>) -> Result<Staged, DataplaneError> {
-        let known = self.generations.iter().map(|(_, generation)| generation);
-        let share = known
-            .clone()
-            .find(|generation| generation.meta.location_digest == image.location.digest);
+        let has_tables = |dir: &Path| {
+            [map_name::LOCATION_V4, map_name::LOCATION_V6]
+                .iter()
+                .all(|name| dir.join(name).exists())
+        };
+        let share = self
+            .generations
+            .iter()
+            .map(|(_, generation)| generation)
+            .find(|its| its.meta.location_digest == image.location.digest && has_tables(&its.dir));
         let share = share.map(|generation| generation.dir.clone());
-        let number = known.map(|generation| generation.meta.number).max().unwrap_or(0) + 1;
+        self.last_number += 1;
+        let number = self.last_number;
         let dir = self.pins.generation(number);
         let (generation, timings) =
             Generation::make(&mut self.loaders, &dir, number, image, share.as_deref())?;
@@ -99,32 +108,32 @@ impl Dataplane {
                 staged.verify = started.elapsed();
                 Ok(staged)
             }
-            Err(error) => {
-                // Best effort: what stays is swept when the dataplane is opened next.
-                let _ = pins::remove_dir(&staged.generation.dir);
-                Err(error)
-            }
+            Err(error) => Err(self.abandon(&staged, error)),
         }
     }
 
     /// The last step: fill the slot, store the word. From the store on, every packet is judged by it.
     pub fn commit(&mut self, staged: Staged, confirm: Option<Duration>) -> Result<Published, DataplaneError> {
         self.normalise();
-        self.tidy()?;
-        let word = self.shared.word();
-        let slot = (0..N_SLOTS as u8)
-            .find(|slot| *slot != word.active && *slot != word.previous)
-            .ok_or(DataplaneError::NothingToRevertTo)?;
-        self.shared.fill_slot(
-            slot,
-            staged
-                .generation
-                .program()?
+        // What cannot be freed now is tried again later; it matters here only if no slot is left.
+        let tidied = self.tidy();
+        let slot = match (self.free_slot(), tidied) {
+            (Some(slot), _) => slot,
+            (None, Ok(())) => return Err(self.abandon(&staged, DataplaneError::NoFreeSlot)),
+            (None, Err(error)) => return Err(self.abandon(&staged, error)),
+        };
+        let filled = staged.generation.program().and_then(|program| {
+            let fd = program
                 .fd()
-                .map_err(|error| DataplaneError::kernel("opening the generation's program", &error))?,
-        )?;
+                .map_err(|error| DataplaneError::kernel("opening the generation's program", &error))?;
+            self.shared.fill_slot(slot, fd)
+        });
+        if let Err(error) = filled {
+            return Err(self.abandon(&staged, error));
+        }
 
         // The last confirmed generation is what the kernel reverts to: the active one if it is confirmed.
+        let word = self.shared.word();
         let last_confirmed = if word.deadline_s == 0 {
             word.active
         } else {
@@ -138,6 +147,9 @@ impl Dataplane {
             previous: last_confirmed,
             deadline_s: deadline_s.unwrap_or(0),
         });
+        if let Err(error) = self.update_links() {
+            tracing::warn!("an interface still runs an earlier entry program: {error}");
+        }
         Ok(Published {
             number,
             slot,
@@ -149,6 +161,23 @@ impl Dataplane {
             confirm_until: confirm
                 .map(|confirm| Instant(Instant::now().0.saturating_add(confirm.as_secs() as u32))),
         })
+    }
+
+    /// A slot that the state word does not name and that no generation waits in to be freed.
+    fn free_slot(&self) -> Option<u8> {
+        let word = self.shared.word();
+        let is_taken =
+            |slot: u8| slot == word.active || slot == word.previous || self.generation(slot).is_some();
+        (0..N_SLOTS as u8).find(|slot| !is_taken(*slot))
+    }
+
+    /// Removes a generation that did not get into force; the error goes through.
+    fn abandon(&self, staged: &Staged, error: DataplaneError) -> DataplaneError {
+        if let Err(left) = pins::remove_dir(&staged.generation.dir) {
+            // Swept when the dataplane is opened next.
+            tracing::warn!("{} could not be removed: {left}", staged.generation.dir.display());
+        }
+        error
     }
 
     /// Makes the active generation the confirmed one.
@@ -195,18 +224,16 @@ impl Dataplane {
         if self.generations.iter().all(|(slot, _)| is_named(*slot)) {
             return Ok(());
         }
-        sys::wait_for_readers()
-            .map_err(|error| DataplaneError::kernel("waiting for running programs", &error))?;
-        let (named, retired) = std::mem::take(&mut self.generations)
-            .into_iter()
-            .partition(|(slot, _)| is_named(*slot));
-        self.generations = named;
-        for (slot, generation) in retired {
-            self.totals.add_retired(&generation)?;
-            self.shared.clear_slot(slot)?;
+        sys::wait_for_readers();
+        // One at a time, and each step may be repeated: what fails is tried again at the next call.
+        while let Some(idx) = self.generations.iter().position(|(slot, _)| !is_named(*slot)) {
+            let (slot, generation) = &self.generations[idx];
+            self.shared.clear_slot(*slot)?;
             pins::remove_dir(&generation.dir).map_err(|error| {
                 DataplaneError::kernel(format!("removing {}", generation.dir.display()), &error)
             })?;
+            self.totals.add_retired(generation)?;
+            self.generations.swap_remove(idx);
         }
         Ok(())
     }

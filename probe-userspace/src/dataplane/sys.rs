@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info};
@@ -53,8 +54,17 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Interface of an XDP link; 0 if it is gone.
-pub fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
+/// What the kernel says about an XDP link.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkInfo {
+    /// Id of the program it runs.
+    pub prog_id: u32,
+    /// Interface; 0 if it is gone.
+    pub ifindex: u32,
+}
+
+/// Asks the kernel about an XDP link.
+pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     // SAFETY: `bpf_link_info` is made of integers and unions of integers: all zeroes is a value of it.
     let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
     let mut attr = zeroed_attr();
@@ -62,8 +72,13 @@ pub fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     attr.info.info = &raw mut info as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    // SAFETY: the caller hands in an XDP link, for which the kernel fills the `xdp` member.
-    Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
+    // SAFETY: the caller hands in an XDP link, for which the kernel fills the `xdp` member; for any other, the
+    // bytes read are integers all the same.
+    let ifindex = unsafe { info.__bindgen_anon_1.xdp.ifindex };
+    Ok(LinkInfo {
+        prog_id: info.prog_id,
+        ifindex,
+    })
 }
 
 /// Takes a link's program off its interface (`BPF_LINK_DETACH`, Linux 5.9), whoever else holds the link.
@@ -74,15 +89,16 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Returns after every program that was running when it was called has ended: `MEMBARRIER_CMD_GLOBAL` waits for
-/// a grace period of RCU (`kernel/sched/membarrier.c`).
-pub fn wait_for_readers() -> io::Result<()> {
+/// a grace period of RCU (`kernel/sched/membarrier.c`). Kernels that run with `nohz_full` refuse it; there, a
+/// pause does, long against the microseconds that a program runs. The kernel itself frees nothing that is in
+/// use: what is at stake is only that the last packets are counted.
+pub fn wait_for_readers() {
     const MEMBARRIER_CMD_GLOBAL: c_long = 1;
+    const PAUSE: Duration = Duration::from_millis(100);
     // SAFETY: the call takes integers only.
     let res = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if res == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    if res != 0 {
+        std::thread::sleep(PAUSE);
     }
 }
 

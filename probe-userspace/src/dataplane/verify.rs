@@ -3,14 +3,14 @@
 //! The samples run through the generation's sample program, a sibling of the one that judges packets: the same
 //! parse and judge code over the same maps, with state and time taken from the sample, and nothing counted.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use probe_common::{FOREVER, SampleHeader, SampleVerdict, Verdict};
 
 use super::DataplaneError;
 use crate::{
-    compile::{Image, Query, Sample},
+    compile::{Image, Query, Sample, is_judged_by_place},
     instant::Instant,
 };
 
@@ -92,14 +92,18 @@ pub fn verify(
         check(sample.address, now, sample.expected)?;
     }
     let step = samples.len().div_ceil(SAMPLES_PER_INSTANT).max(1);
-    for instant in instants(image, now) {
-        for sample in samples.iter().step_by(step) {
-            let expected = image.verdict(&Query {
-                address: sample.address,
-                now: instant,
-                failsafe: &[],
-            });
-            check(sample.address, instant, expected)?;
+    for until_s in changes(image, now) {
+        let mut addresses = changing(image, samples, until_s);
+        addresses.extend(samples.iter().step_by(step).map(|sample| sample.address));
+        for instant in [Instant(until_s - 1), Instant(until_s)] {
+            for address in &addresses {
+                let query = Query {
+                    address: *address,
+                    now: instant,
+                    failsafe: &[],
+                };
+                check(*address, instant, image.verdict(&query))?;
+            }
         }
     }
     match n_wrong {
@@ -112,8 +116,8 @@ pub fn verify(
     }
 }
 
-/// The instants ahead at which something changes, and the seconds just before them.
-fn instants(image: &Image, now: Instant) -> Vec<Instant> {
+/// The instants ahead at which something changes, Unix time in seconds.
+fn changes(image: &Image, now: Instant) -> Vec<u32> {
     let stages = image.stages.iter().flat_map(|stages| stages.until_s);
     let overrides = image.overrides.iter().map(|entry| entry.value.until_s);
     let mut changes: Vec<u32> = stages
@@ -124,9 +128,34 @@ fn instants(image: &Image, now: Instant) -> Vec<Instant> {
     changes.dedup();
     changes.truncate(MAX_INSTANTS);
     changes
-        .into_iter()
-        .flat_map(|until_s| [Instant(until_s - 1), Instant(until_s)])
-        .collect()
+}
+
+/// Addresses whose verdict may change at an instant: both ends of the overrides that end there, and a sample of
+/// each class that has a cell with a stage that ends there.
+fn changing(image: &Image, samples: &[Sample], until_s: u32) -> Vec<IpAddr> {
+    let ending = image
+        .overrides
+        .iter()
+        .filter(|entry| entry.value.until_s == until_s);
+    let mut addresses: Vec<IpAddr> = ending
+        .flat_map(|entry| [entry.prefix.network(), entry.prefix.broadcast()])
+        .filter(|address| is_judged_by_place(*address))
+        .collect();
+    let mut classes = BTreeSet::new();
+    for (idx, cell) in image.matrix.cells.iter().enumerate() {
+        let stages = cell
+            .stages_idx()
+            .and_then(|stages_idx| image.stages.get(stages_idx as usize));
+        if stages.is_some_and(|stages| stages.until_s.contains(&until_s)) {
+            classes.insert(idx % image.matrix.n_classes);
+        }
+    }
+    for sample in samples {
+        if classes.remove(&usize::from(sample.expected.class)) {
+            addresses.push(sample.address);
+        }
+    }
+    addresses
 }
 
 /// Header and frame of a sample: the shortest packet that says where it comes from.

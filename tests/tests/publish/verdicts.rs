@@ -118,6 +118,11 @@ fn halt_drops_all_but_failsafe_and_control_and_ends_by_itself() {
         "failsafe"
     );
     assert_eq!(action(&dataplane, "fe80::1"), XDP_PASS, "link-local");
+    assert_eq!(
+        action(&dataplane, "::ffff:12.0.0.1"),
+        XDP_DROP,
+        "an IPv4-mapped source is never valid on a wire"
+    );
     let verdict = dataplane.judge(address(RU), Instant::now()).unwrap();
     assert_eq!((verdict.action, verdict.reason), (Action::Drop, Reason::Halted));
     dataplane.resume().unwrap();

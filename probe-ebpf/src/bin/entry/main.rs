@@ -8,7 +8,7 @@
 )]
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-use probe_common::{Action, Reason, StateWord, Verdict};
+use probe_common::{Action, FOREVER, Reason, StateWord, Verdict};
 use probe_ebpf::{clock, parse::parse, record::record};
 
 #[path = "../../maps/entry.rs"]
@@ -44,19 +44,32 @@ pub fn cordon_entry(ctx: XdpContext) -> u32 {
             _ => {}
         }
     }
-    record(&ctx, &ENTRY_COUNTERS, without_generation(&ctx))
+    // SAFETY: as above; the daemon stores these as whole words.
+    let (halted_until_s, wall_offset_ns) = unsafe {
+        (
+            (&raw const (*state).halted_until_s).read_volatile(),
+            (&raw const (*state).wall_offset_ns).read_volatile(),
+        )
+    };
+    let halted_until_s = halted_until_s as u32;
+    let is_halted =
+        halted_until_s != 0 && (halted_until_s == FOREVER || clock::unix_s(wall_offset_ns) < halted_until_s);
+    record(&ctx, &ENTRY_COUNTERS, without_generation(&ctx, is_halted))
 }
 
 /// The answer when no generation can be called: control traffic and failsafe prefixes pass, the host file
-/// decides about the rest.
+/// decides about the rest, unless the host is halted.
 #[inline(always)]
-fn without_generation(ctx: &XdpContext) -> Verdict {
+fn without_generation(ctx: &XdpContext, is_halted: bool) -> Verdict {
     let facts = match parse(ctx, 0) {
         Ok(facts) => facts,
         Err(answer) => return answer,
     };
     if is_failsafe(&facts) {
         return Verdict::without_class(Action::Pass, Reason::NoGenerationFailsafe);
+    }
+    if is_halted {
+        return Verdict::without_class(Action::Drop, Reason::Halted);
     }
     let action = if NO_GENERATION_PASS.load() != 0 {
         Action::Pass
