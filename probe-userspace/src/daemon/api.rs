@@ -164,6 +164,9 @@ pub struct Status {
     pub confirm_left_s: Option<u64>,
     /// The deadline passed unconfirmed; the earlier policy holds again.
     pub reverted: bool,
+    /// A policy is in the state directory, in force or not.
+    #[serde(default)]
+    pub is_stored: bool,
     /// The halt in force.
     pub halted: Option<Halted>,
     /// The database in force.

@@ -12,6 +12,9 @@ use crate::{
     instant::Instant,
 };
 
+/// Reason of a halt whose record was lost.
+const NOT_RECORDED: &str = "not recorded";
+
 impl Engine {
     pub(super) fn halt(&mut self, request: &HaltRequest, uid: u32) -> Result<HaltReply, Refusal> {
         if request.reason.trim().is_empty() {
@@ -28,7 +31,7 @@ impl Engine {
         self.host_state.halted = Some(StoredHalt {
             until_s: until.map(|until| until.0),
             reason: request.reason.clone(),
-            uid,
+            uid: Some(uid),
         });
         self.save_host_state();
         let mut problems = self.problems.texts();
@@ -70,18 +73,33 @@ impl Engine {
                 .host_state
                 .halted
                 .as_ref()
-                .map_or_else(|| "not recorded".to_owned(), |halt| halt.reason.clone()),
+                .map_or_else(|| NOT_RECORDED.to_owned(), |halt| halt.reason.clone()),
         })
     }
 
-    /// After a boot nothing is pinned: the stored halt holds. Otherwise the kernel knows best.
+    /// After a boot nothing is pinned: the stored halt holds. Otherwise the kernel knows best: a halt that is not
+    /// stored (its record was lost, or the daemon died before writing it) is recorded, to outlive the next boot.
     pub(super) fn restore_halt(&mut self, state: &StateInfo) {
+        if let Some(until) = state.halted {
+            let until_s = until.map(|until| until.0);
+            let stored = self.host_state.halted.as_ref();
+            if stored.is_none_or(|stored| stored.until_s != until_s) {
+                tracing::warn!("the kernel is halted, but this halt was not recorded: recorded now");
+                self.host_state.halted = Some(StoredHalt {
+                    until_s,
+                    reason: NOT_RECORDED.to_owned(),
+                    uid: None,
+                });
+                self.save_host_state();
+            }
+            return;
+        }
         let Some(stored) = &self.host_state.halted else {
             return;
         };
         let until = stored.until_s.map(Instant);
         let is_over = until.is_some_and(|until| until <= Instant::now());
-        if state.halted.is_some() || state.active.is_some() || is_over {
+        if state.active.is_some() || is_over {
             return;
         }
         tracing::info!(reason = stored.reason, "still halted");
