@@ -73,6 +73,11 @@ pub struct HaltRequest {
     pub for_s: Option<u64>,
     /// Why, for the log and the status.
     pub reason: String,
+    /// Halt although it would cut off an SSH peer.
+    #[serde(default)]
+    pub override_lockout: bool,
+    /// The caller's SSH peer.
+    pub ssh_peer: Option<std::net::IpAddr>,
 }
 
 /// A halt.
@@ -89,6 +94,8 @@ pub struct Halted {
 pub struct HaltReply {
     /// The halt in force.
     pub halted: Halted,
+    /// Whom it cuts off of those that the host depends on.
+    pub lockouts: Vec<String>,
     /// What is not as one would expect.
     pub problems: Vec<String>,
 }

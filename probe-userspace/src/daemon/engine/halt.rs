@@ -1,14 +1,19 @@
 //! Halt and resume. The kernel comes first, the record of it second: a halt is an emergency.
 
+use std::path::Path;
+
 use super::{Engine, status::instant_text};
 use crate::{
     daemon::{
         Refusal,
         api::{HaltReply, HaltRequest, Halted, ResumeReply},
+        preflight::{self, CutOff},
         problems::Topic,
         store::StoredHalt,
+        surroundings::{Role, Surroundings},
     },
     dataplane::StateInfo,
+    diagnostic::{Diagnostic, Place},
     instant::Instant,
 };
 
@@ -21,6 +26,7 @@ impl Engine {
             return Err(Refusal::input("a halt needs a reason: --reason TEXT", Vec::new()));
         }
         let until = request.for_s.map(end_of_halt).transpose()?;
+        let lockouts = self.check_halt(request)?;
         self.dataplane.halt(until).map_err(Refusal::failed)?;
         tracing::info!(
             uid,
@@ -47,7 +53,38 @@ impl Engine {
                 until: until.map(instant_text),
                 reason: request.reason.clone(),
             },
+            lockouts: lockouts
+                .iter()
+                .map(|cut_off| format!("{}: {} - {}", cut_off.address, cut_off.message(), cut_off.fix()))
+                .collect(),
             problems,
+        })
+    }
+
+    /// Refuses to cut off whoever works on this host. That its gateway or its resolver is cut off is only said:
+    /// a gateway's own packets are few, and a halt is an emergency.
+    fn check_halt(&self, request: &HaltRequest) -> Result<Vec<CutOff>, Refusal> {
+        let mut surroundings = Surroundings::read(Path::new("/"));
+        surroundings.add(Role::SshPeer, request.ssh_peer);
+        let cut_off = preflight::cut_off_by_halt(&self.settings.failsafe_prefixes(), &surroundings);
+        let is_peer = |cut_off: &&CutOff| cut_off.role == Role::SshPeer;
+        if request.override_lockout || !cut_off.iter().any(|cut_off| is_peer(&cut_off)) {
+            return Ok(cut_off);
+        }
+        let place = Place::file(&self.settings.host.file);
+        let diagnostics = cut_off
+            .iter()
+            .filter(is_peer)
+            .map(|peer| {
+                let address = peer.address.to_string();
+                Diagnostic::error(place.clone(), address, peer.message(), peer.fix())
+            })
+            .collect();
+        Err(Refusal {
+            diagnostics,
+            ..Refusal::conflict(
+                "a halt would cut off whoever works on this host; nothing was halted (to halt all the same: --override-lockout)",
+            )
         })
     }
 
