@@ -11,6 +11,7 @@ use crate::{
     daemon::{
         api::{Explained, VerdictNames},
         build,
+        fixed::{explanation, fixed_verdict},
     },
     instant::Instant,
 };
@@ -57,12 +58,14 @@ impl Explain {
         let now = self.at.unwrap_or_else(Instant::now);
         let (image, _) = build::compile_policy(&policy, &text, &location, now, warnings)?;
         let failsafe = settings.failsafe_prefixes();
-        let explanation = image.explain(&Query {
-            address: self.address,
-            now,
-            failsafe: &failsafe,
-        });
-        let value = serde_json::to_value(&explanation)?;
+        let value = match fixed_verdict(self.address) {
+            Some((verdict, why)) => explanation(self.address, verdict, why),
+            None => serde_json::to_value(image.explain(&Query {
+                address: self.address,
+                now,
+                failsafe: &failsafe,
+            }))?,
+        };
         if !self.quiet {
             output::print(globals.output, &value, |value| {
                 format!(
@@ -72,7 +75,7 @@ impl Explain {
                 )
             })?;
         }
-        Ok(self.exit_code(explanation.action))
+        Ok(self.exit_code(&text_of(&value, "action")))
     }
 
     fn live(&self, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -133,8 +136,10 @@ fn render(explanation: &serde_json::Value) -> String {
             text.push_str(&format!("  {what}: {value}\n"));
         }
     };
+    line("whatever the policy says", text_of(explanation, "fixed"));
     line("place", text_of(explanation, "class"));
-    let run: Vec<String> = [0, 1].map(|idx| plain(&explanation["run"][idx])).to_vec();
+    let run = [0, 1].map(|idx| plain(&explanation["run"][idx]));
+    let run: Vec<String> = run.into_iter().filter(|end| !end.is_empty()).collect();
     line("addresses of that place around it", run.join(" - "));
     line("override", text_of(explanation, "override"));
     line("failsafe prefix", text_of(explanation, "failsafe"));

@@ -7,8 +7,9 @@ use crate::daemon::api::{HaltReply, HaltRequest};
 
 /// Drop the world at once, until resumed
 ///
-/// Only failsafe prefixes and control traffic (ARP, neighbour discovery, DHCP) pass. Hazard: every customer is
-/// cut off. It outlives the daemon and a reboot.
+/// Only failsafe prefixes, link-local sources, ARP, neighbour discovery and DHCP clients' requests pass: private
+/// addresses drop too, and so do the answers of a DHCP server that is not failsafe. Hazard: every customer is cut
+/// off. It outlives the daemon and a reboot. Refused if no failsafe prefix covers an SSH peer of this host.
 #[derive(Debug, clap::Args)]
 pub(super) struct Halt {
     /// End by itself after this span (90s, 2h, 1d), kept by the kernel [default: until `cordon resume`]
@@ -18,6 +19,10 @@ pub(super) struct Halt {
     /// Why, for the log and the status
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    /// Halt although it cuts off an SSH peer. Hazard: if it is yours, nothing brings you back
+    #[arg(long)]
+    override_lockout: bool,
 }
 
 impl Halt {
@@ -25,6 +30,8 @@ impl Halt {
         let request = HaltRequest {
             for_s: self.span.map(|span| span.as_secs()),
             reason: self.reason,
+            override_lockout: self.override_lockout,
+            ssh_peer: remote::ssh_peer(),
         };
         let reply: HaltReply =
             remote::with_daemon(globals, async |client| client.post("/v1/halt", &request).await)?;
@@ -40,6 +47,9 @@ fn render(reply: &HaltReply) -> String {
         .as_ref()
         .map_or_else(|| "`cordon resume`".to_owned(), Clone::clone);
     let mut text = format!("halted until {until}: only failsafe prefixes and control traffic pass\n");
+    for lockout in &reply.lockouts {
+        text.push_str(&format!("warning: {lockout}\n"));
+    }
     for problem in &reply.problems {
         text.push_str(&format!("problem: {problem}\n"));
     }

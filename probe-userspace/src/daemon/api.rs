@@ -73,6 +73,11 @@ pub struct HaltRequest {
     pub for_s: Option<u64>,
     /// Why, for the log and the status.
     pub reason: String,
+    /// Halt although it would cut off an SSH peer.
+    #[serde(default)]
+    pub override_lockout: bool,
+    /// The caller's SSH peer.
+    pub ssh_peer: Option<std::net::IpAddr>,
 }
 
 /// A halt.
@@ -89,6 +94,8 @@ pub struct Halted {
 pub struct HaltReply {
     /// The halt in force.
     pub halted: Halted,
+    /// Whom it cuts off of those that the host depends on.
+    pub lockouts: Vec<String>,
     /// What is not as one would expect.
     pub problems: Vec<String>,
 }
@@ -164,6 +171,9 @@ pub struct Status {
     pub confirm_left_s: Option<u64>,
     /// The deadline passed unconfirmed; the earlier policy holds again.
     pub reverted: bool,
+    /// A policy is in the state directory, in force or not.
+    #[serde(default)]
+    pub is_stored: bool,
     /// The halt in force.
     pub halted: Option<Halted>,
     /// The database in force.

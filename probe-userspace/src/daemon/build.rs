@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     compile::{Image, compile},
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Severity},
     geo::Location,
     instant::Instant,
     policy::{self, Policy},
@@ -41,6 +41,31 @@ pub fn compile_policy(
         Some(image) => Ok((image, diagnostics)),
         None => Err(refused(&policy.file, diagnostics)),
     }
+}
+
+/// Both steps for a policy that was accepted before. Its tests were for its author: by now the database may be
+/// another one, and a host is better off with the policy than without. Those that fail are given besides.
+pub fn build_accepted(
+    file: &str,
+    text: &str,
+    location: &Arc<Location>,
+    accepted: Instant,
+) -> Result<(Image, Vec<Diagnostic>), Refusal> {
+    let (mut policy, _) = parse_policy(file, text)?;
+    let tests = std::mem::take(&mut policy.tests);
+    let (image, _) = compile_policy(&policy, text, location, accepted, Vec::new())?;
+    if tests.is_empty() {
+        return Ok((image, Vec::new()));
+    }
+    policy.tests = tests;
+    let failed = match compile_policy(&policy, text, location, accepted, Vec::new()) {
+        Ok(_) => Vec::new(),
+        Err(refusal) => refusal.diagnostics,
+    };
+    let failed = failed
+        .into_iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error);
+    Ok((image, failed.collect()))
 }
 
 /// Both steps.

@@ -10,7 +10,7 @@ const NOTICED_NS: u64 = 500_000_000;
 /// A move of the offset that somebody should look at.
 const SUSPICIOUS_NS: u64 = 86_400 * 1_000_000_000;
 
-/// What happened to the wall clock since the last look.
+/// What happened to the wall clock since its offset was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing worth storing.
@@ -21,25 +21,24 @@ pub enum Step {
     Suspicious(i64),
 }
 
-/// Remembers the offset last stored.
+/// Remembers the offset that the kernel was given last; zero, as in a new kernel map, before that.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockWatch {
-    offset_ns: Option<i64>,
+    stored_ns: i64,
 }
 
 impl ClockWatch {
-    /// Compares an offset with the one before.
-    pub fn look(&mut self, offset_ns: i64) -> Step {
-        let Some(before) = self.offset_ns else {
-            self.offset_ns = Some(offset_ns);
-            return Step::None;
-        };
-        let moved = offset_ns.saturating_sub(before);
+    /// The kernel was given an offset.
+    pub fn stored(&mut self, offset_ns: i64) {
+        self.stored_ns = offset_ns;
+    }
+
+    /// Compares an offset with the one that the kernel has. Slow drift adds up and is noticed.
+    pub fn look(&self, offset_ns: i64) -> Step {
+        let moved = offset_ns.saturating_sub(self.stored_ns);
         if moved.unsigned_abs() <= NOTICED_NS {
-            // The old offset stays, so that slow drift adds up and is noticed.
             return Step::None;
         }
-        self.offset_ns = Some(offset_ns);
         match moved.unsigned_abs() > SUSPICIOUS_NS {
             true => Step::Suspicious(moved),
             false => Step::Moved(moved),
@@ -72,18 +71,34 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
 
     #[test]
-    fn the_first_look_only_remembers() {
-        assert_eq!(ClockWatch::default().look(7), Step::None);
+    fn the_first_look_sees_a_step_since_the_offset_was_stored() {
+        let mut watch = ClockWatch::default();
+        watch.stored(1_000 * SECOND);
+        assert_eq!(watch.look(1_000 * SECOND), Step::None);
+        assert_eq!(watch.look(1_005 * SECOND), Step::Moved(5 * SECOND));
+        assert_eq!(
+            watch.look(1_005 * SECOND),
+            Step::Moved(5 * SECOND),
+            "until it is stored"
+        );
+    }
+
+    #[test]
+    fn an_offset_that_was_never_stored_is_noticed() {
+        let now = 1_790_000_000 * SECOND;
+        assert_eq!(ClockWatch::default().look(now), Step::Suspicious(now));
     }
 
     #[test]
     fn steps_are_told_from_noise_and_from_jumps() {
         let mut watch = ClockWatch::default();
-        watch.look(0);
+        watch.stored(0);
         assert_eq!(watch.look(SECOND / 2), Step::None, "half a second is noise");
         assert_eq!(watch.look(SECOND), Step::Moved(SECOND), "drift adds up");
+        watch.stored(SECOND);
         assert_eq!(watch.look(SECOND), Step::None, "and was stored");
         assert_eq!(watch.look(-3600 * SECOND), Step::Moved(-3601 * SECOND));
+        watch.stored(-3600 * SECOND);
         assert_eq!(watch.look(86_401 * SECOND), Step::Suspicious(90_001 * SECOND));
     }
 

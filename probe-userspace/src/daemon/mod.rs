@@ -8,6 +8,7 @@ pub mod build;
 pub mod client;
 mod clock;
 mod engine;
+pub mod fixed;
 pub mod preflight;
 mod problems;
 mod refusal;

@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 /// What a problem is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
-    /// The stored policy.
+    /// The policy in force.
     Policy,
+    /// Tests of the policy in force that do not hold any more.
+    Tests,
     /// The GeoIP database.
     Database,
-    /// The state directory.
-    Store,
+    /// The stored policy's file.
+    StoredPolicy,
+    /// The file of the policy that waits for confirmation.
+    StoredPending,
+    /// The file of the halt.
+    StoredState,
     /// Failsafe prefixes in the kernel.
     Failsafe,
     /// Halting and resuming.
@@ -69,6 +75,11 @@ impl Problems {
         }
     }
 
+    /// Whether the topic has a problem.
+    pub fn has(&self, topic: &Topic) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
     /// For the status.
     pub fn texts(&self) -> Vec<String> {
         self.by_topic.values().cloned().collect()
@@ -85,9 +96,15 @@ mod tests {
         problems.set(Topic::Clock, "one");
         problems.set(Topic::Clock, "two");
         let failed: Result<(), &str> = Err("disk full");
-        assert_eq!(problems.note(Topic::Store, "cannot store", failed), None);
+        assert_eq!(problems.note(Topic::StoredState, "cannot store", failed), None);
+        assert_eq!(
+            problems.note(Topic::StoredPolicy, "", Ok::<_, String>(1)),
+            Some(1),
+            "another file"
+        );
+        assert!(problems.has(&Topic::StoredState) && !problems.has(&Topic::StoredPolicy));
         assert_eq!(problems.texts(), ["cannot store: disk full", "two"]);
-        assert_eq!(problems.note(Topic::Store, "", Ok::<_, String>(1)), Some(1));
+        assert_eq!(problems.note(Topic::StoredState, "", Ok::<_, String>(1)), Some(1));
         problems.clear(&Topic::Clock);
         assert_eq!(problems.texts(), [""; 0]);
     }

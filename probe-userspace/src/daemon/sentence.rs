@@ -30,6 +30,10 @@ pub fn sentence(status: &Status) -> String {
     );
     let mut sentence = match status.state {
         Health::Unknown => format!("unknown: the kernel's state cannot be read, {problems}"),
+        Health::NotEnforcing if status.policy.is_none() && status.is_stored => {
+            let why = status.problems.first().map_or("see the log", String::as_str);
+            format!("not enforcing: a policy is stored but it is not enforced: {why} ({problems})")
+        }
         Health::NotEnforcing if status.policy.is_none() => {
             format!("not enforcing: no policy was applied, {problems}")
         }
@@ -171,6 +175,12 @@ mod tests {
         assert_eq!(
             sentence(&status),
             "not enforcing: no policy was applied, no problems"
+        );
+        status.is_stored = true;
+        status.problems.push("the database is gone".to_owned());
+        assert_eq!(
+            sentence(&status),
+            "not enforcing: a policy is stored but it is not enforced: the database is gone (1 problem)"
         );
     }
 }

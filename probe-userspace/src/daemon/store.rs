@@ -48,8 +48,19 @@ pub struct Store {
 pub struct HostState {
     /// The halt in force when it was written.
     pub halted: Option<StoredHalt>,
-    /// The policy that was not confirmed in time, until the next apply.
+    /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
     pub reverted: Option<String>,
+}
+
+impl HostState {
+    /// What became of the policy that was not confirmed in time.
+    pub fn reverted_text(&self) -> Option<String> {
+        let policy = match self.reverted.as_deref()? {
+            "" => "the policy".to_owned(),
+            name => format!("policy {name}"),
+        };
+        Some(format!("{policy} was not confirmed in time and was reverted"))
+    }
 }
 
 /// A halt, as stored.
@@ -59,8 +70,8 @@ pub struct StoredHalt {
     pub until_s: Option<u32>,
     /// Why.
     pub reason: String,
-    /// Who.
-    pub uid: u32,
+    /// Who; absent: not known.
+    pub uid: Option<u32>,
 }
 
 impl StoredPolicy {
@@ -115,6 +126,11 @@ impl Store {
     /// Path of the policy that waits for confirmation, for remarks.
     pub fn pending_path(&self) -> PathBuf {
         self.dir.join(PENDING)
+    }
+
+    /// Whether a policy is stored, be it readable or not.
+    pub fn has_policy(&self) -> bool {
+        fs::symlink_metadata(self.policy_path()).is_ok()
     }
 
     /// The last policy in force for good.
@@ -252,7 +268,7 @@ mod tests {
             halted: Some(StoredHalt {
                 until_s: Some(7),
                 reason: "drill".to_owned(),
-                uid: 0,
+                uid: Some(0),
             }),
             reverted: None,
         };

@@ -31,6 +31,8 @@ impl Engine {
         let now = Instant::now();
         let (image, diagnostics) =
             build::compile_policy(&policy, &request.text, &location, now, diagnostics)?;
+        // Compiling takes seconds, in which a confirm deadline may pass.
+        self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         if is_active(&state, &image) {
             return self.keep(request, image, diagnostics, &state, now);
@@ -82,6 +84,9 @@ impl Engine {
             None => self.store.set_policy(&stored),
         };
         result.map_err(Refusal::failed)?;
+        if state.confirm_left_s.is_none() {
+            self.problems.clear(&Topic::StoredPolicy);
+        }
         let policy = policy_ref(&image);
         self.in_force = Some(InForce::policy(image));
         self.settle_in();
@@ -98,8 +103,9 @@ impl Engine {
 
     /// A policy was applied: what was wrong with the one before does not matter any more.
     fn settle_in(&mut self) {
-        self.problems.clear(&Topic::Policy);
-        self.problems.clear(&Topic::Confirm);
+        for topic in [Topic::Policy, Topic::Tests, Topic::Confirm, Topic::StoredPending] {
+            self.problems.clear(&topic);
+        }
         if self.host_state.reverted.take().is_some() {
             self.save_host_state();
         }
@@ -150,7 +156,8 @@ impl Engine {
         confirm: Option<Duration>,
         state: &StateInfo,
     ) -> Result<Published, Refusal> {
-        let earlier_pending = self.store.pending().map_err(Refusal::failed)?;
+        // Needed only if this fails while another one waits; an unreadable one must not stop this one.
+        let earlier_pending = self.store.pending().ok().flatten();
         self.store.set_pending(policy).map_err(Refusal::failed)?;
         let result = self.publish_over_baseline(image, confirm, state);
         let published = match result {
@@ -161,7 +168,7 @@ impl Engine {
                     _ => self.store.drop_pending(),
                 };
                 self.problems
-                    .note(Topic::Store, "cannot forget the refused policy", restored);
+                    .note(Topic::StoredPending, "cannot forget the refused policy", restored);
                 return Err(refusal);
             }
         };
@@ -178,7 +185,7 @@ impl Engine {
             self.fallback = None;
             let stored = self.store.promote_pending();
             self.problems.note(
-                Topic::Store,
+                Topic::StoredPolicy,
                 "the policy is in force, but a restart would bring the earlier one back",
                 stored,
             );
@@ -209,8 +216,8 @@ impl Engine {
     pub(super) fn confirm(&mut self, uid: u32) -> Result<Confirmed, Refusal> {
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         if state.confirm_left_s.is_none() {
-            return Err(Refusal::conflict(match &self.host_state.reverted {
-                Some(name) => format!("too late: policy {name} was not confirmed in time and was reverted"),
+            return Err(Refusal::conflict(match self.host_state.reverted_text() {
+                Some(text) => format!("too late: {text}"),
                 None => "no policy waits for confirmation".to_owned(),
             }));
         }
@@ -226,7 +233,7 @@ impl Engine {
         tracing::info!(uid, policy = policy.name, "confirmed");
         self.store.promote_pending().map_err(|error| {
             self.problems.set(
-                Topic::Store,
+                Topic::StoredPolicy,
                 format!("the confirmed policy is not stored: {error:#}"),
             );
             Refusal::failed(error.context("confirmed in the kernel, but not stored: apply it again"))

@@ -11,6 +11,7 @@ use crate::{
     daemon::{
         Refusal,
         api::{Explained, VerdictNames},
+        fixed::{explanation, fixed_verdict},
     },
     instant::Instant,
 };
@@ -30,14 +31,19 @@ impl Engine {
             now,
             failsafe: &failsafe,
         };
+        let fixed = fixed_verdict(address);
         let state = self.dataplane.state().map_err(Refusal::failed)?;
-        let expected = match state.halted {
-            Some(_) => in_halt(image.verdict(&query), address, &failsafe),
-            None => image.verdict(&query),
+        let expected = match (fixed, state.halted) {
+            (Some((verdict, _)), _) => verdict,
+            (None, Some(_)) => in_halt(image.verdict(&query), address, &failsafe),
+            (None, None) => image.verdict(&query),
         };
         let live = self.dataplane.judge(address, now).map_err(Refusal::failed)?;
         Ok(Explained {
-            explanation: serde_json::to_value(image.explain(&query)).map_err(Refusal::failed)?,
+            explanation: match fixed {
+                Some((verdict, why)) => explanation(address, verdict, why),
+                None => serde_json::to_value(image.explain(&query)).map_err(Refusal::failed)?,
+            },
             expected: names(image, expected),
             live: names(image, live),
             same: expected == live,

@@ -1,16 +1,24 @@
 //! Halt and resume. The kernel comes first, the record of it second: a halt is an emergency.
 
+use std::path::Path;
+
 use super::{Engine, status::instant_text};
 use crate::{
     daemon::{
         Refusal,
         api::{HaltReply, HaltRequest, Halted, ResumeReply},
+        preflight::{self, CutOff},
         problems::Topic,
         store::StoredHalt,
+        surroundings::{Role, Surroundings},
     },
     dataplane::StateInfo,
+    diagnostic::{Diagnostic, Place},
     instant::Instant,
 };
+
+/// Reason of a halt whose record was lost.
+const NOT_RECORDED: &str = "not recorded";
 
 impl Engine {
     pub(super) fn halt(&mut self, request: &HaltRequest, uid: u32) -> Result<HaltReply, Refusal> {
@@ -18,6 +26,7 @@ impl Engine {
             return Err(Refusal::input("a halt needs a reason: --reason TEXT", Vec::new()));
         }
         let until = request.for_s.map(end_of_halt).transpose()?;
+        let lockouts = self.check_halt(request)?;
         self.dataplane.halt(until).map_err(Refusal::failed)?;
         tracing::info!(
             uid,
@@ -28,7 +37,7 @@ impl Engine {
         self.host_state.halted = Some(StoredHalt {
             until_s: until.map(|until| until.0),
             reason: request.reason.clone(),
-            uid,
+            uid: Some(uid),
         });
         self.save_host_state();
         let mut problems = self.problems.texts();
@@ -44,7 +53,38 @@ impl Engine {
                 until: until.map(instant_text),
                 reason: request.reason.clone(),
             },
+            lockouts: lockouts
+                .iter()
+                .map(|cut_off| format!("{}: {} - {}", cut_off.address, cut_off.message(), cut_off.fix()))
+                .collect(),
             problems,
+        })
+    }
+
+    /// Refuses to cut off whoever works on this host. That its gateway or its resolver is cut off is only said:
+    /// a gateway's own packets are few, and a halt is an emergency.
+    fn check_halt(&self, request: &HaltRequest) -> Result<Vec<CutOff>, Refusal> {
+        let mut surroundings = Surroundings::read(Path::new("/"));
+        surroundings.add(Role::SshPeer, request.ssh_peer);
+        let cut_off = preflight::cut_off_by_halt(&self.settings.failsafe_prefixes(), &surroundings);
+        let is_peer = |cut_off: &&CutOff| cut_off.role == Role::SshPeer;
+        if request.override_lockout || !cut_off.iter().any(|cut_off| is_peer(&cut_off)) {
+            return Ok(cut_off);
+        }
+        let place = Place::file(&self.settings.host.file);
+        let diagnostics = cut_off
+            .iter()
+            .filter(is_peer)
+            .map(|peer| {
+                let address = peer.address.to_string();
+                Diagnostic::error(place.clone(), address, peer.message(), peer.fix())
+            })
+            .collect();
+        Err(Refusal {
+            diagnostics,
+            ..Refusal::conflict(
+                "a halt would cut off whoever works on this host; nothing was halted (to halt all the same: --override-lockout)",
+            )
         })
     }
 
@@ -70,18 +110,33 @@ impl Engine {
                 .host_state
                 .halted
                 .as_ref()
-                .map_or_else(|| "not recorded".to_owned(), |halt| halt.reason.clone()),
+                .map_or_else(|| NOT_RECORDED.to_owned(), |halt| halt.reason.clone()),
         })
     }
 
-    /// After a boot nothing is pinned: the stored halt holds. Otherwise the kernel knows best.
+    /// After a boot nothing is pinned: the stored halt holds. Otherwise the kernel knows best: a halt that is not
+    /// stored (its record was lost, or the daemon died before writing it) is recorded, to outlive the next boot.
     pub(super) fn restore_halt(&mut self, state: &StateInfo) {
+        if let Some(until) = state.halted {
+            let until_s = until.map(|until| until.0);
+            let stored = self.host_state.halted.as_ref();
+            if stored.is_none_or(|stored| stored.until_s != until_s) {
+                tracing::warn!("the kernel is halted, but this halt was not recorded: recorded now");
+                self.host_state.halted = Some(StoredHalt {
+                    until_s,
+                    reason: NOT_RECORDED.to_owned(),
+                    uid: None,
+                });
+                self.save_host_state();
+            }
+            return;
+        }
         let Some(stored) = &self.host_state.halted else {
             return;
         };
         let until = stored.until_s.map(Instant);
         let is_over = until.is_some_and(|until| until <= Instant::now());
-        if state.halted.is_some() || state.active.is_some() || is_over {
+        if state.active.is_some() || is_over {
             return;
         }
         tracing::info!(reason = stored.reason, "still halted");

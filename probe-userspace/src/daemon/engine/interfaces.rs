@@ -12,8 +12,9 @@ pub(super) struct Attachments {
 }
 
 impl Engine {
-    /// Attaches to configured interfaces that are not attached to, if there is a policy to enforce. One that was detached behind the daemon's
-    /// back stays detached: somebody wanted it so (`cordon detach --even-if-running`).
+    /// Attaches to configured interfaces that are not attached to, if there is a policy to enforce and the failsafe
+    /// prefixes are in the kernel. One that was detached behind the daemon's back stays detached: somebody wanted
+    /// it so (`cordon detach --even-if-running`).
     pub(super) fn attach_missing(&mut self) {
         let has_baseline = self
             .in_force
@@ -55,6 +56,11 @@ impl Engine {
                 "interface {ifname} was detached by somebody: restart the daemon to attach again"
             ));
         }
+        if self.problems.has(&Topic::Failsafe) {
+            return Err(format!(
+                "not attached to {ifname}: the failsafe prefixes could not be set; tried again every second"
+            ));
+        }
         let attached = self
             .dataplane
             .attach(ifname, self.settings.host.mode)
@@ -69,6 +75,11 @@ impl Engine {
         let Ok(attached) = self.dataplane.interfaces() else {
             return;
         };
+        // It may be the absent one by another name: a renamed interface must not be left open.
+        if let Some(absent) = self.configured().find(|ifname| ifindex_of(ifname).is_none()) {
+            tracing::warn!("{absent} is absent: what the host file does not name stays attached");
+            return;
+        }
         let listed: Vec<u32> = self.configured().filter_map(ifindex_of).collect();
         for entry in attached {
             // An interface may have been renamed in the system and in the host file: its index counts.

@@ -20,6 +20,7 @@ use super::{
     api::{
         Applied, ApplyRequest, Confirmed, Explained, HaltReply, HaltRequest, LastPublish, ResumeReply, Status,
     },
+    build,
     clock::{ClockWatch, Step, wall_offset_ns},
     problems::{Problems, Topic},
     settings::Settings,
@@ -194,6 +195,9 @@ impl Engine {
             }
         }
         self.forget_ended_halt();
+        if self.problems.has(&Topic::Failsafe) {
+            self.set_failsafe();
+        }
         self.attach_missing();
         let result = self.dataplane.tidy();
         self.problems
@@ -201,9 +205,20 @@ impl Engine {
     }
 
     fn sync_clock(&mut self) {
+        // Read first: a step in between is then seen by the next look, and stored.
+        let offset_ns = wall_offset_ns();
         let result = self.dataplane.sync_clock();
+        if result.is_ok() {
+            self.clock.stored(offset_ns);
+        }
         self.problems
             .note(Topic::Clock, "cannot give the kernel the time", result);
+    }
+
+    fn set_failsafe(&mut self) {
+        let result = self.dataplane.set_failsafe(&self.settings.failsafe_prefixes());
+        self.problems
+            .note(Topic::Failsafe, "cannot set the failsafe prefixes", result);
     }
 
     /// Takes note of a revert that the kernel did by itself.
@@ -220,10 +235,10 @@ impl Engine {
         if done.is_none() {
             return;
         }
-        let lost = self
-            .in_force
-            .take()
-            .map_or_else(|| "a policy".to_owned(), |lost| lost.image.policy_name.clone());
+        let lost = match self.in_force.take() {
+            Some(lost) => lost.image.policy_name.clone(),
+            None => self.name_of_pending().unwrap_or_default(),
+        };
         tracing::warn!(policy = lost, "not confirmed in time: reverted");
         self.in_force = self.fallback.take();
         if let Some(in_force) = &self.in_force
@@ -233,14 +248,22 @@ impl Engine {
         }
         let dropped = self.store.drop_pending();
         self.problems
-            .note(Topic::Store, "cannot forget the reverted policy", dropped);
+            .note(Topic::StoredPending, "cannot forget the reverted policy", dropped);
         self.host_state.reverted = Some(lost);
         self.save_host_state();
     }
 
+    /// At start, the policy that was reverted meanwhile is known by its file only.
+    fn name_of_pending(&self) -> Option<String> {
+        let pending = self.store.pending().ok().flatten()?;
+        let (policy, _) = build::parse_policy(&pending.file, &pending.text).ok()?;
+        Some(policy.name)
+    }
+
     fn save_host_state(&mut self) {
         let result = self.store.set_host_state(&self.host_state);
-        self.problems.note(Topic::Store, "cannot store the state", result);
+        self.problems
+            .note(Topic::StoredState, "cannot store the state", result);
     }
 
     /// Replaces the snapshot.

@@ -4,8 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use super::{super::build, Engine, InForce};
 use crate::{
-    daemon::{Refusal, api::LastPublish, problems::Topic, store::StoredPolicy},
+    daemon::{Refusal, api::LastPublish, problems::Topic, settings::count, store::StoredPolicy},
     dataplane::{Published, StateInfo},
+    diagnostic::Diagnostic,
     geo::{self, Location},
     instant::Instant,
 };
@@ -14,13 +15,10 @@ impl Engine {
     pub(super) fn start(&mut self) {
         match self.store.host_state() {
             Ok(state) => self.host_state = state,
-            Err(error) => self.problems.set(Topic::Store, format!("{error:#}")),
+            Err(error) => self.problems.set(Topic::StoredState, format!("{error:#}")),
         }
         self.sync_clock();
-        let failsafe = self.settings.failsafe_prefixes();
-        let result = self.dataplane.set_failsafe(&failsafe);
-        self.problems
-            .note(Topic::Failsafe, "cannot set the failsafe prefixes", result);
+        self.set_failsafe();
         self.settle();
         match self.dataplane.state() {
             Ok(state) => {
@@ -36,28 +34,40 @@ impl Engine {
     }
 
     fn take_up(&mut self, state: &StateInfo) {
-        let stored = self.store.policy().unwrap_or_else(|error| {
-            self.problems.set(Topic::Store, format!("{error:#}"));
+        let mut stored = self.store.policy().unwrap_or_else(|error| {
+            let text = format!(
+                "the stored policy is unreadable, {}: {error:#}",
+                self.what_holds()
+            );
+            self.problems.set(Topic::StoredPolicy, text);
             None
         });
         let pending = self.store.pending().unwrap_or_else(|error| {
-            self.problems.set(Topic::Store, format!("{error:#}"));
+            self.problems.set(Topic::StoredPending, format!("{error:#}"));
             None
         });
+        let is_unreadable = stored.is_none() && self.store.has_policy();
         if stored.is_none() && pending.is_none() && state.active.is_none() {
-            tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
+            if !is_unreadable {
+                tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
+            }
             return;
         }
-        let Ok(location) = self.load_location() else {
-            self.problems.set(
-                Topic::Policy,
-                "the stored policy could not be compiled: what is pinned stays in force",
-            );
-            return;
+        let location = match self.load_location() {
+            Ok(location) => location,
+            Err(refusal) => {
+                let text = format!(
+                    "the stored policy could not be compiled, {}: {refusal}",
+                    self.what_holds()
+                );
+                return self.problems.set(Topic::Policy, text);
+            }
         };
         let is_waiting = state.confirm_left_s.is_some();
-        if let Some(policy) = pending {
-            self.take_up_pending(&policy, &location, is_waiting);
+        if let Some(policy) = pending
+            && self.take_up_pending(&policy, &location, state) == Pending::WasPublished
+        {
+            stored = Some(policy);
         }
         match stored {
             Some(policy) if is_waiting => {
@@ -68,12 +78,25 @@ impl Engine {
             }
             Some(policy) if self.in_force.is_none() => self.take_up_stored(&policy, &location),
             Some(_) => {}
+            None if is_unreadable => {}
             None => self.take_up_baseline(&location, state, is_waiting),
         }
     }
 
     /// `pending.toml`: a policy waits for confirmation, or the daemon died between publishing and storing.
-    fn take_up_pending(&mut self, policy: &StoredPolicy, location: &Arc<Location>, is_waiting: bool) {
+    fn take_up_pending(
+        &mut self,
+        policy: &StoredPolicy,
+        location: &Arc<Location>,
+        state: &StateInfo,
+    ) -> Pending {
+        let is_waiting = state.confirm_left_s.is_some();
+        // The database may be another one by now, so that it is not recognised. What was published after this
+        // policy was accepted can only be this policy.
+        let was_published = match (&state.active, policy.accepted) {
+            (Some(active), Some(accepted)) if !is_waiting => active.published >= accepted,
+            _ => false,
+        };
         let path = self.store.pending_path();
         let in_force = self
             .compile_stored(&path, policy, location)
@@ -91,6 +114,7 @@ impl Engine {
                 tracing::info!(policy = in_force.image.policy_name, "adopted");
                 self.store.promote_pending()
             }
+            (None, false) if was_published => self.store.promote_pending(),
             (None, true) => {
                 self.problems.set(
                     Topic::Policy,
@@ -98,11 +122,19 @@ impl Engine {
                 );
                 Ok(())
             }
-            (None, false) => self.store.drop_pending(),
+            (None, false) => {
+                self.problems.clear(&Topic::Tests);
+                self.store.drop_pending()
+            }
         };
         self.problems
-            .note(Topic::Store, "cannot settle the pending policy", result);
+            .note(Topic::StoredPending, "cannot settle the pending policy", result);
+        let is_known = in_force.is_some();
         self.in_force = in_force;
+        match was_published && !is_known {
+            true => Pending::WasPublished,
+            false => Pending::Settled,
+        }
     }
 
     fn take_up_stored(&mut self, policy: &StoredPolicy, location: &Arc<Location>) {
@@ -131,7 +163,10 @@ impl Engine {
             }
             Err(error) => self.problems.set(
                 Topic::Policy,
-                format!("the stored policy could not be published, what is pinned stays in force: {error}"),
+                format!(
+                    "the stored policy could not be published, {}: {error}",
+                    self.what_holds()
+                ),
             ),
         }
     }
@@ -165,20 +200,48 @@ impl Engine {
         policy: &StoredPolicy,
         location: &Arc<Location>,
     ) -> Option<crate::compile::Image> {
-        let as_of = policy.accepted.unwrap_or_else(Instant::now);
-        match build::build(&policy.file, &policy.text, location, as_of) {
-            Ok((image, _warnings)) => Some(image),
+        // Accepted in the future: the clock was wrong then, or is now. What has not ended by now must be kept.
+        let now = Instant::now();
+        let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
+        match build::build_accepted(&policy.file, &policy.text, location, as_of) {
+            Ok((image, failed_tests)) => {
+                self.note_failed_tests(path, &failed_tests);
+                Some(image)
+            }
             Err(refusal) => {
-                self.problems.set(
-                    Topic::Policy,
-                    format!(
-                        "{}: {}: what is pinned stays in force",
-                        path.display(),
-                        describe(&refusal)
-                    ),
+                let text = format!(
+                    "{}: {}: {}",
+                    path.display(),
+                    describe(&refusal),
+                    self.what_holds()
                 );
+                self.problems.set(Topic::Policy, text);
                 None
             }
+        }
+    }
+
+    /// The policy is taken up all the same: it was good when it was accepted.
+    fn note_failed_tests(&mut self, path: &Path, failed: &[Diagnostic]) {
+        let Some(first) = failed.first() else {
+            return;
+        };
+        let text = format!(
+            "{}: {} of the policy no longer hold, because the database has changed: {}: {} ({})",
+            path.display(),
+            count(failed.len(), "test"),
+            first.place,
+            first.message,
+            first.value
+        );
+        self.problems.set(Topic::Tests, text);
+    }
+
+    /// What goes on when the stored policy cannot be taken up.
+    fn what_holds(&self) -> &'static str {
+        match self.dataplane.state() {
+            Ok(state) if state.active.is_none() => "nothing is pinned, so nothing is enforced",
+            _ => "what is pinned stays in force",
         }
     }
 
@@ -240,6 +303,15 @@ impl Engine {
             shared_location: published.shared_location,
         });
     }
+}
+
+/// What became of `pending.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    /// Adopted, waiting or dropped.
+    Settled,
+    /// It was in force for good and is the stored policy now, but the kernel's image is of another database.
+    WasPublished,
 }
 
 impl InForce {

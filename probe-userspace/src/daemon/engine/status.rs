@@ -26,11 +26,11 @@ impl Engine {
         status.problems = self.problems.texts();
         status.last_publish = self.last_publish.clone();
         status.reverted = self.host_state.reverted.is_some();
-        if let Some(name) = &self.host_state.reverted {
-            let text = format!("policy {name} was not confirmed in time and was reverted");
-            status.problems.push(text);
-        }
-        if let Some(location) = &self.location {
+        status.problems.extend(self.host_state.reverted_text());
+        status.is_stored = self.store.has_policy();
+        // What is in force counts, not what was read last and may have been refused.
+        let in_force = self.in_force.as_ref().map(|in_force| &in_force.image.location);
+        if let Some(location) = in_force.or(self.location.as_ref()) {
             status.database = Some(database(&location.source, Instant::now()));
         }
         self.add_policy(&mut status);
@@ -113,6 +113,7 @@ impl Status {
             generation: None,
             confirm_left_s: None,
             reverted: false,
+            is_stored: false,
             halted: None,
             database: None,
             interfaces: Vec::new(),

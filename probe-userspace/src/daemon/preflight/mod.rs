@@ -4,12 +4,15 @@
 //! hang on it without knowing. It is asked for now and for every instant at which it changes by itself, because
 //! an order that takes effect at night cuts off just as well.
 
+mod halt;
 mod probes;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use probe_common::{Action, FOREVER, Reason, profile};
+
+pub use halt::{CutOff, cut_off_by_halt};
 
 use super::surroundings::Surroundings;
 use crate::{
