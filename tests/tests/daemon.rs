@@ -7,6 +7,7 @@ use integration_tests::{
     cordon_process::{Answer, Cordon, HostFile},
     lab::{EDGE_IFNAME, Lab},
     mmdb_writer::MmdbWriter,
+    probes::Outcome,
     scratch::Scratch,
 };
 use serde_json::Value;
@@ -265,6 +266,39 @@ fn a_halt_outlives_the_daemon_and_ends_by_resume() {
     cordon.cordon_ok(&["resume"]).unwrap();
     assert_eq!(judged(&cordon, NL), 0);
     assert_eq!(status(&cordon)["halted"], Value::Null);
+}
+
+#[test]
+fn a_halt_drops_without_a_policy_too_and_says_so_if_it_cannot() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.cordon_ok(&["halt", "--reason", "drill"]).unwrap();
+    assert_eq!(status(&cordon)["interfaces"][0]["ifname"], EDGE_IFNAME);
+    let (ru, nl) = (RU.parse().unwrap(), NL.parse().unwrap());
+    let blocked = Some(Outcome::Blocked);
+    for reach in edge.lab.reach(&[ru, nl]).unwrap() {
+        assert_eq!(reach.uniform(), blocked, "{reach:?}");
+    }
+    cordon.cordon_ok(&["resume"]).unwrap();
+    for reach in edge.lab.reach(&[ru, nl]).unwrap() {
+        assert_eq!(
+            reach.uniform(),
+            Some(Outcome::Passed),
+            "nothing was applied: {reach:?}"
+        );
+    }
+    drop(cordon);
+
+    let host = HostFile {
+        interfaces: Vec::new(),
+        ..edge.host.clone()
+    };
+    let cordon = Cordon::start(&edge.lab, &host).unwrap();
+    let answer = cordon.cordon(&["halt", "--reason", "drill"]).unwrap();
+    assert!(
+        answer.status == 1 && answer.stderr.contains("nothing is dropped"),
+        "{answer:?}"
+    );
 }
 
 #[test]

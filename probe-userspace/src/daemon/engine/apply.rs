@@ -201,7 +201,7 @@ impl Engine {
         confirm: Option<Duration>,
         state: &StateInfo,
     ) -> Result<Published, Refusal> {
-        if confirm.is_some() && state.active.is_none() {
+        if confirm.is_some() && state.is_empty {
             let baseline = self
                 .baseline(&image.location)
                 .ok_or_else(|| Refusal::failed("cannot compile the policy that passes everything"))?;

@@ -40,13 +40,22 @@ impl Engine {
             uid: Some(uid),
         });
         self.save_host_state();
-        let mut problems = self.problems.texts();
+        self.attach_for_halt();
+        let problems = self.problems.texts();
         if self
             .dataplane
             .interfaces()
             .is_ok_and(|interfaces| interfaces.is_empty())
         {
-            problems.insert(0, "attached to no interface: nothing is dropped".to_owned());
+            return Err(Refusal::failed(format!(
+                "nothing is dropped: cordon is attached to no interface ({}). The halt is noted and holds as soon \
+                 as one is attached; `cordon resume` takes it back",
+                if problems.is_empty() {
+                    "the host file names none".to_owned()
+                } else {
+                    problems.join("; ")
+                }
+            )));
         }
         Ok(HaltReply {
             halted: Halted {
@@ -59,6 +68,24 @@ impl Engine {
                 .collect(),
             problems,
         })
+    }
+
+    /// A halt drops the world whether or not there is a policy, and also where somebody had detached cordon.
+    fn attach_for_halt(&mut self) {
+        if self.dataplane.state().is_ok_and(|state| state.is_empty)
+            && let Ok(location) = self.load_location()
+            && let Some(baseline) = self.baseline(&location)
+        {
+            let published = self.dataplane.publish(&baseline.image, None);
+            let done = self
+                .problems
+                .note(Topic::Policy, "cannot publish what a halt stands on", published);
+            if done.is_some() {
+                self.in_force = Some(baseline);
+            }
+        }
+        self.attachments.forget();
+        self.attach_missing();
     }
 
     /// Refuses to cut off whoever works on this host. That its gateway or its resolver is cut off is only said:

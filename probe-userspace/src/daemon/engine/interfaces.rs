@@ -11,6 +11,13 @@ pub(super) struct Attachments {
     known: BTreeMap<String, u32>,
 }
 
+impl Attachments {
+    /// Makes every configured interface one to attach to again.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+}
+
 impl Engine {
     /// Attaches to configured interfaces that are not attached to, if there is a policy to enforce and the failsafe
     /// prefixes are in the kernel. One that was detached behind the daemon's back stays detached: somebody wanted
@@ -20,8 +27,11 @@ impl Engine {
             .in_force
             .as_ref()
             .is_some_and(|in_force| in_force.is_baseline);
-        let has_generation = self.dataplane.state().is_ok_and(|state| state.active.is_some());
-        if has_baseline || !has_generation {
+        let is_wanted = self
+            .dataplane
+            .state()
+            .is_ok_and(|state| !state.is_empty && (!has_baseline || state.halted.is_some()));
+        if !is_wanted {
             return;
         }
         let attached = match self.dataplane.interfaces() {
