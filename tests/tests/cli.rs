@@ -237,6 +237,34 @@ fn a_missing_host_file_is_refused_where_it_was_named() {
 }
 
 #[test]
+fn sources_that_no_policy_is_asked_about_are_explained_offline() {
+    let host = Host::new("");
+    let drop = "version = 1\ndefault = \"drop\"\nunknown = \"drop\"\nlan = \"drop\"\n";
+    let drop = host.write("drop.toml", drop).display().to_string();
+    let pass = host.write("pass.toml", PASS).display().to_string();
+    for (address, policy, expected, status) in [
+        ("169.254.7.7", &drop, "always passes: link-local", 0),
+        ("fe80::7", &drop, "always passes: link-local", 0),
+        (
+            "::ffff:192.0.2.1",
+            &pass,
+            "always dropped: an IPv4-mapped source",
+            10,
+        ),
+    ] {
+        let answer = host.cordon(&["explain", address, "--policy", policy]);
+        assert_eq!(answer.status, Some(0), "{answer:?}");
+        assert!(answer.stdout.contains(expected), "{answer:?}");
+        let quiet = host.cordon(&["explain", address, "--policy", policy, "--quiet"]);
+        assert_eq!(
+            (quiet.status, quiet.stdout.as_str()),
+            (Some(status), ""),
+            "{address}"
+        );
+    }
+}
+
+#[test]
 fn an_absent_daemon_is_named_with_the_fix() {
     let host = Host::new("");
     let policy = host.write("good.toml", PASS).display().to_string();

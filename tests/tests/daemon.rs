@@ -1,5 +1,10 @@
 //! The daemon's life: first apply, confirm window, restarts, halts, refusals. Real binary, real kernel.
 
+/// Halts, and sources that no policy is asked about.
+mod halt;
+/// What a start makes of what it finds.
+mod take_up;
+
 use std::{fs, time::Duration};
 
 use cordon::instant::Instant;
@@ -246,6 +251,8 @@ fn a_revert_while_the_daemon_is_dead_is_found_at_its_start() {
     let status = status(&cordon);
     assert_eq!(status["policy"]["name"], "block-list", "{status:#}");
     assert_eq!(status["reverted"], true);
+    let problem = "policy block-both was not confirmed in time and was reverted";
+    assert_eq!(status["problems"], serde_json::json!([problem]), "{status:#}");
     assert_eq!(judged(&cordon, NL), 0);
 }
 

@@ -123,6 +123,8 @@ impl Engine {
                 Ok(())
             }
             (None, false) => {
+                // What was wrong with it does not matter any more.
+                self.problems.clear(&Topic::Policy);
                 self.problems.clear(&Topic::Tests);
                 self.store.drop_pending()
             }

@@ -1,0 +1,207 @@
+//! What a daemon makes of what it finds at its start: a database that has changed, records that are lost or broken,
+//! interfaces that are absent.
+
+use std::fs;
+
+use integration_tests::{cordon_process::Cordon, lab::EDGE_IFNAME, mmdb_writer::MmdbWriter};
+
+use super::{BLOCK_BOTH, BLOCK_LIST, Edge, NL, RU, check, edge, judged, restart, status};
+
+fn problems(cordon: &Cordon<'_>) -> String {
+    let status = status(cordon);
+    let problems = status["problems"].as_array().unwrap().iter();
+    let texts: Vec<&str> = problems.map(|problem| problem.as_str().unwrap()).collect();
+    texts.join("\n")
+}
+
+/// The address of RU goes to NL.
+fn change_database(edge: &Edge) {
+    MmdbWriter::new()
+        .country("81.0.7.0/24", "NL")
+        .country("82.0.0.0/16", "RU")
+        .write(edge.host.database.as_ref().unwrap())
+        .unwrap();
+}
+
+/// As after a boot: nothing is pinned.
+fn restart_without_pins(cordon: &mut Cordon<'_>) {
+    cordon.kill().unwrap();
+    cordon.cordon_ok(&["detach", "--yes"]).unwrap();
+    cordon.run().unwrap();
+}
+
+#[test]
+fn a_test_that_no_longer_holds_is_a_problem_and_the_policy_is_enforced() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon
+        .apply(&format!(
+            "{BLOCK_LIST}[[test]]\naddress = \"{RU}\"\nexpect = \"drop\"\n"
+        ))
+        .unwrap();
+    change_database(&edge);
+    restart_without_pins(&mut cordon);
+    let after = status(&cordon);
+    assert_eq!(
+        (after["state"].as_str(), after["policy"]["name"].as_str()),
+        (Some("degraded"), Some("block-list")),
+        "{after:#}"
+    );
+    let problems = problems(&cordon);
+    assert!(
+        problems.contains("test failed") && problems.contains(RU),
+        "{problems}"
+    );
+    assert_eq!(
+        (judged(&cordon, RU), judged(&cordon, NL)),
+        (0, 10),
+        "by the database as it is now"
+    );
+
+    cordon.apply(BLOCK_LIST).unwrap();
+    assert_eq!(check(&cordon).status, 0, "another policy, without that test");
+}
+
+#[test]
+fn a_stored_policy_that_cannot_be_enforced_is_not_called_none() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    let stored = cordon.dir().join("state/policy.toml");
+    let good = fs::read(&stored).unwrap();
+    let expect = |cordon: &Cordon<'_>, cause: &str| {
+        let answer = check(cordon);
+        assert_eq!(answer.status, 2, "{answer:?}");
+        for text in [answer.stdout.as_str(), &problems(cordon)] {
+            assert!(text.contains(cause), "`{cause}` is missing: {text}");
+        }
+        assert!(
+            answer
+                .stdout
+                .contains("a policy is stored but it is not enforced"),
+            "{answer:?}"
+        );
+    };
+
+    fs::write(&stored, b"\xff\xfe").unwrap();
+    restart_without_pins(&mut cordon);
+    expect(&cordon, "policy.toml");
+    fs::write(&stored, "version = ").unwrap();
+    restart_without_pins(&mut cordon);
+    expect(&cordon, "policy.toml");
+    fs::write(&stored, &good).unwrap();
+    fs::write(edge.host.database.as_ref().unwrap(), "<!DOCTYPE html>").unwrap();
+    restart_without_pins(&mut cordon);
+    expect(&cordon, "countries.mmdb");
+}
+
+#[test]
+fn an_unreadable_stored_policy_is_not_called_gone() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    fs::write(cordon.dir().join("state/policy.toml"), b"\xff\xfe").unwrap();
+    restart(&mut cordon);
+    let text = problems(&cordon);
+    assert!(
+        text.contains("policy.toml") && text.contains("what is pinned stays in force"),
+        "{text}"
+    );
+    assert!(!text.contains("gone"), "{text}");
+    assert_eq!(status(&cordon)["state"], "degraded");
+
+    fs::remove_file(cordon.dir().join("state/policy.toml")).unwrap();
+    restart(&mut cordon);
+    assert!(problems(&cordon).contains("gone"), "{}", problems(&cordon));
+}
+
+/// Killed after the publish and before `pending.toml` became `policy.toml`, and the database changes meanwhile.
+#[test]
+fn a_policy_published_but_not_stored_is_not_taken_back() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    let dir = cordon.dir().join("state");
+    let earlier = fs::read(dir.join("policy.toml")).unwrap();
+    // The generation's time is in whole seconds.
+    let before = cordon::instant::Instant::now();
+    while cordon::instant::Instant::now() == before {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    cordon.apply(BLOCK_BOTH).unwrap();
+    cordon.kill().unwrap();
+    fs::rename(dir.join("policy.toml"), dir.join("pending.toml")).unwrap();
+    fs::write(dir.join("policy.toml"), &earlier).unwrap();
+    change_database(&edge);
+    cordon.run().unwrap();
+    let after = status(&cordon);
+    assert_eq!(after["policy"]["name"], "block-both", "{after:#}");
+    assert!(!dir.join("pending.toml").exists());
+    assert!(
+        fs::read_to_string(dir.join("policy.toml"))
+            .unwrap()
+            .contains("block-both")
+    );
+
+    // Never published: the one in force is older.
+    cordon.kill().unwrap();
+    let never = format!(
+        "# cordon: accepted 2099-01-01T00:00:00Z from never.toml\n{}",
+        BLOCK_LIST.replace("block-list", "never")
+    );
+    fs::write(dir.join("pending.toml"), never).unwrap();
+    cordon.run().unwrap();
+    assert_eq!(status(&cordon)["policy"]["name"], "block-both");
+    assert!(!dir.join("pending.toml").exists());
+}
+
+#[test]
+fn a_halt_whose_record_is_lost_is_recorded_from_the_kernel() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    cordon
+        .cordon_ok(&["halt", "--for", "1h", "--reason", "drill"])
+        .unwrap();
+    let until = status(&cordon)["halted"]["until"].clone();
+    cordon.kill().unwrap();
+    fs::remove_file(cordon.dir().join("state/state.json")).unwrap();
+    cordon.run().unwrap();
+    restart_without_pins(&mut cordon);
+    let halted = status(&cordon)["halted"].clone();
+    assert_eq!(
+        (&halted["until"], halted["reason"].as_str()),
+        (&until, Some("not recorded"))
+    );
+    assert_eq!(judged(&cordon, NL), 10);
+}
+
+#[test]
+fn an_interface_that_may_have_been_renamed_stays_attached() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    cordon.kill().unwrap();
+    let path = cordon.dir().join("cordon.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(EDGE_IFNAME, "absent0")).unwrap();
+    cordon.run().unwrap();
+    let status = status(&cordon);
+    assert_eq!(status["interfaces"][0]["ifname"], EDGE_IFNAME, "{status:#}");
+}
+
+#[test]
+fn the_database_in_force_is_named_and_not_the_one_read_last() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    let before = status(&cordon)["database"]["sha256"].clone();
+    change_database(&edge);
+    let refused = cordon
+        .write_policy(&format!(
+            "{BLOCK_LIST}[[test]]\naddress = \"{RU}\"\nexpect = \"drop\"\n"
+        ))
+        .unwrap();
+    assert_eq!(cordon.cordon(&["apply", &refused]).unwrap().status, 1);
+    assert_eq!(status(&cordon)["database"]["sha256"], before);
+}
