@@ -119,9 +119,11 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     expect(&cordon, &["observe", EDGE_IFNAME], 1, "error");
     expect(&cordon, &["run"], 1, "error");
     expect(&cordon, &["init", "--stdout"], 0, "text");
-    let broken = cordon.write_policy("version = 1\ndefault = \"maybe\"\n").unwrap();
+    let broken = cordon
+        .write_policy(&BLOCK_RU.replace("default = \"pass\"", "default = \"maybe\""))
+        .unwrap();
     let refused = expect(&cordon, &["apply", &broken], 1, "error");
-    assert_eq!(refused["diagnostics"][0]["line"], 2, "{refused:#}");
+    assert_eq!(refused["diagnostics"][0]["line"], 4, "{refused:#}");
 }
 
 #[test]

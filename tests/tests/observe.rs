@@ -72,11 +72,10 @@ fn observe(lab: &Lab, cordon: &Cordon<'_>, args: &[&str]) -> Child {
 /// The XDP program on the edge's interface, as `ip` shows it.
 fn attached_program(lab: &Lab) -> Option<String> {
     let link = lab.edge_link().unwrap();
-    let found = link.find("prog/xdp").map(|at| {
-        let line = link[at..].lines().next().unwrap_or_default();
-        line.trim().to_owned()
-    });
-    found
+    link.lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("prog/xdp"))
+        .map(str::to_owned)
 }
 
 /// Sends the traffic; all of it arrives behind the program.
@@ -168,7 +167,7 @@ fn another_xdp_program_is_left_where_it_is() {
         let refused = cordon.cordon(&["observe", EDGE_IFNAME, "--for", "1s"]).unwrap();
         assert_eq!(refused.status, 1, "{mode:?}: {refused:?}");
         assert!(
-            refused.stderr.contains(EDGE_IFNAME) && refused.stderr.contains("another XDP program"),
+            refused.stderr.contains(EDGE_IFNAME) && refused.stderr.contains("already runs an XDP program"),
             "{mode:?}: {refused:?}"
         );
         assert_eq!(

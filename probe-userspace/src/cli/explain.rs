@@ -1,6 +1,10 @@
 //! `cordon explain`.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use probe_common::Action;
 
@@ -47,7 +51,7 @@ impl Explain {
         }
     }
 
-    fn offline(&self, globals: &Globals, file: &PathBuf) -> anyhow::Result<ExitCode> {
+    fn offline(&self, globals: &Globals, file: &Path) -> anyhow::Result<ExitCode> {
         let settings = globals.settings_or_defaults()?;
         let name = file.display().to_string();
         let text = check::policy_text(file)?;
