@@ -8,5 +8,6 @@ pub mod dataplane;
 pub mod diagnostic;
 pub mod geo;
 pub mod host;
+pub mod input;
 pub mod instant;
 pub mod policy;

@@ -357,7 +357,9 @@ impl<'lab> Cordon<'lab> {
         self.scratch.path()
     }
 
-    fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
+    /// A verb of the command line that is not started yet: to give it an environment, or to let it run beside the
+    /// test. Started, it ends with the test's process only by [`spawn_bound`].
+    pub fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
         let mut command = self.lab.edge.command(binary()?);
         command.arg("-c").arg(self.host_path()).args(args);
         // The log is read by people, but not on a terminal.

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use integration_tests::cordon_process::binary;
@@ -225,6 +226,91 @@ fn a_broken_input_is_status_1_and_names_the_file() {
             value["error"].is_string() && value["diagnostics"].is_array(),
             "{value}"
         );
+    }
+}
+
+/// Runs the binary with bounded memory and time: an input that is read without end must fail a test, not the
+/// machine.
+fn cordon_bounded(args: &[&str]) -> Answer {
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -v 4000000; exec \"$@\"", "sh"])
+        .arg(binary().expect("the cordon binary"))
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cordon runs");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while child.try_wait().expect("the state of the child").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("it can be killed");
+            child.wait().expect("it ends");
+            panic!("cordon {args:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    answer(child.wait_with_output().expect("the child's output"))
+}
+
+#[test]
+fn what_is_no_readable_text_is_refused_at_once_wherever_a_file_is_named() {
+    let host = Host::new("");
+    let policy = host.write("good.toml", PASS).display().to_string();
+    let config = host.path("cordon.toml").display().to_string();
+    let latin1 = host.write("latin1.toml", b"version = 1\nname = \"caf\xe9\"\n");
+    let large = host.path("large.toml");
+    fs::File::create(&large)
+        .and_then(|file| file.set_len(3 << 30))
+        .expect("a sparse file");
+    let fifo = host.path("fifo.toml");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let dir = host.dir.path().to_owned();
+    let inputs: &[(&Path, &str, u64)] = &[
+        (&latin1, "not UTF-8", 2),
+        (&large, "too large", 0),
+        (&fifo, "not a regular file", 0),
+        (&dir, "not a regular file", 0),
+        (Path::new("/dev/zero"), "not a regular file", 0),
+    ];
+    for (path, message, line) in inputs {
+        let path = path.display().to_string();
+        let uses: [&[&str]; 7] = [
+            &["-c", &config, "check", &path],
+            &["-c", &config, "apply", &path],
+            &["-c", &config, "explain", "192.0.2.1", "--policy", &path],
+            &["-c", &path, "check", &policy],
+            &["-c", &path, "status"],
+            &["-c", &path, "run"],
+            &["-c", &path, "detach", "--yes"],
+        ];
+        for args in uses {
+            let text = cordon_bounded(args);
+            assert_eq!(text.status, Some(1), "cordon {args:?}: {text:?}");
+            for expected in [path.as_str(), message, "fix: ", "error: cannot read the "] {
+                assert!(
+                    text.stderr.contains(expected),
+                    "cordon {args:?} should say `{expected}`: {text:?}"
+                );
+            }
+            let mut with_json = args.to_vec();
+            with_json.extend(["-o", "json"]);
+            let json = cordon_bounded(&with_json);
+            assert_eq!(json.status, Some(1), "cordon {with_json:?}: {json:?}");
+            let value: Value = serde_json::from_str(&json.stdout).expect("an error as JSON");
+            let remark = &value["diagnostics"][0];
+            assert_eq!(
+                (remark["file"].as_str(), remark["line"].as_u64()),
+                (Some(path.as_str()), Some(*line)),
+                "{value}"
+            );
+            assert!(
+                remark["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(message)),
+                "{value}"
+            );
+        }
     }
 }
 

@@ -14,10 +14,20 @@ mod daemon;
 mod database;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
+/// What becomes of every kind of frame, by test runs: no interface.
+mod frames;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
+/// More than one interface, and one that comes late.
+mod interfaces;
+/// `-o json` on every verb.
+mod json;
 /// The harness, before anything is built on it.
 mod lab;
+/// Nobody who applies a policy cuts off their own session by it.
+mod lockout;
+/// `cordon observe` on an interface with traffic.
+mod observe;
 /// One publish at a time: verification, revert, adoption, expiry, sizes.
 mod publish;
 /// Publishing under packets.

@@ -1,16 +1,13 @@
 //! `cordon apply`.
 
 use std::{
-    fs,
     io::{self, IsTerminal as _},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::Context as _;
-
-use super::{Globals, output, remote, span::parse_span};
+use super::{Globals, check, output, remote, span::parse_span};
 use crate::daemon::api::{Applied, ApplyRequest, Outcome};
 
 /// Time to confirm if a person sits at the terminal.
@@ -42,8 +39,7 @@ pub(super) struct Apply {
 impl Apply {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let file = self.file.display().to_string();
-        let text =
-            fs::read_to_string(&self.file).with_context(|| format!("cannot read the policy {file}"))?;
+        let text = check::policy_text(&self.file)?;
         let confirm = self.confirm_window(io::stdin().is_terminal());
         let request = ApplyRequest {
             file,

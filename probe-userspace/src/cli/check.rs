@@ -1,8 +1,11 @@
 //! `cordon check`.
 
-use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use anyhow::Context as _;
 use probe_common::{Action, Stages, profile};
 use serde::Serialize;
 
@@ -10,11 +13,12 @@ use super::{Globals, output};
 use crate::{
     compile::Image,
     daemon::{
-        build,
+        Refusal, build,
         settings::{Settings, count},
     },
     diagnostic::Diagnostic,
     geo::{self, GeoSource, Location},
+    input,
     instant::Instant,
 };
 
@@ -44,8 +48,7 @@ impl Check {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let settings = globals.settings_or_defaults()?;
         let file = self.file.display().to_string();
-        let text =
-            fs::read_to_string(&self.file).with_context(|| format!("cannot read the policy {file}"))?;
+        let text = policy_text(&self.file)?;
         let (policy, warnings) = build::parse_policy(&file, &text)?;
         let location = location(&settings)?;
         let now = Instant::now();
@@ -65,6 +68,11 @@ impl Check {
         output::print(globals.output, &checked, render)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Reads a policy file.
+pub(super) fn policy_text(file: &Path) -> Result<String, Refusal> {
+    input::read_text(file).map_err(|error| error.refusal("the policy"))
 }
 
 /// Loads the database of the host file.

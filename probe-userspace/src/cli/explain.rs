@@ -1,8 +1,11 @@
 //! `cordon explain`.
 
-use std::{fs, net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::Context as _;
 use probe_common::Action;
 
 use super::{Format, Globals, check, output, remote};
@@ -49,10 +52,10 @@ impl Explain {
         }
     }
 
-    fn offline(&self, globals: &Globals, file: &PathBuf) -> anyhow::Result<ExitCode> {
+    fn offline(&self, globals: &Globals, file: &Path) -> anyhow::Result<ExitCode> {
         let settings = globals.settings_or_defaults()?;
         let name = file.display().to_string();
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read the policy {name}"))?;
+        let text = check::policy_text(file)?;
         let (policy, warnings) = build::parse_policy(&name, &text)?;
         let location = check::location(&settings)?;
         let now = self.at.unwrap_or_else(Instant::now);

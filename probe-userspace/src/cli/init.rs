@@ -41,6 +41,14 @@ struct Written {
     failsafe: Vec<FailsafeEntry>,
 }
 
+/// The host file that would be written.
+#[derive(Debug, Serialize)]
+struct Shown {
+    text: String,
+    interfaces: Vec<String>,
+    failsafe: Vec<FailsafeEntry>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct FailsafeEntry {
     prefix: IpNet,
@@ -55,7 +63,12 @@ impl Init {
         let failsafe = entries(&surroundings.addresses);
         let text = host_file(&interfaces, &failsafe);
         if self.stdout {
-            output::print_text(&text)?;
+            let shown = Shown {
+                text,
+                interfaces,
+                failsafe,
+            };
+            output::print(globals.output, &shown, |shown| shown.text.clone())?;
             return Ok(ExitCode::SUCCESS);
         }
         let path = globals.host_file();

@@ -15,8 +15,9 @@ mod run;
 mod span;
 mod status;
 mod table;
+mod usage;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{env, io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -105,11 +106,7 @@ impl Globals {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Printing the usage can fail only because nobody reads it.
-            drop(error.print());
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return usage::print(&error, usage::format_asked_for(env::args_os())),
     };
     match cli.command.execute(&cli.globals) {
         Ok(code) => code,

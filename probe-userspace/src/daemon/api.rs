@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::Diagnostic;
+use crate::{diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
-/// Largest request body.
-pub const MAX_BODY_BYTES: usize = 8 << 20;
+/// Largest request body: the largest policy with every character escaped as JSON escapes line ends and quotes, and
+/// room for the rest of the request.
+pub const MAX_BODY_BYTES: usize = 2 * MAX_FILE_BYTES + (1 << 20);
 
 /// Most overrides that a status lists.
 pub const MAX_OVERRIDES_LISTED: usize = 100;

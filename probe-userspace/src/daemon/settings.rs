@@ -1,17 +1,15 @@
 //! The host file, resolved: every path with its default.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
 use super::Refusal;
 use crate::{
-    diagnostic::{Diagnostic, Place, Severity},
+    diagnostic::{Diagnostic, Severity},
     geo::GeoChoice,
     host::{self, Host},
+    input,
 };
 
 /// Default place of the host file.
@@ -51,9 +49,9 @@ impl Settings {
     /// Reads and resolves a host file.
     pub fn read(path: &Path, if_missing: IfMissing) -> Result<Self, Refusal> {
         let file = path.display().to_string();
-        let text = match fs::read_to_string(path) {
+        let text = match input::read_text(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && if_missing == IfMissing::UseDefaults => {
+            Err(error) if error.is_missing && if_missing == IfMissing::UseDefaults => {
                 return Ok(Self::resolve(
                     Host {
                         file,
@@ -62,7 +60,7 @@ impl Settings {
                     Vec::new(),
                 ));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.is_missing => {
                 return Err(Refusal::input(
                     format!(
                         "there is no host file {file}: write one with `cordon init`, or name another with `--config`"
@@ -70,12 +68,7 @@ impl Settings {
                     Vec::new(),
                 ));
             }
-            Err(error) => {
-                return Err(Refusal::input(
-                    format!("cannot read the host file {file}: {error}"),
-                    vec![Diagnostic::error(Place::file(&file), "", error.to_string(), "")],
-                ));
-            }
+            Err(error) => return Err(error.refusal("the host file")),
         };
         let (host, diagnostics) = host::parse(&file, &text);
         match host {

@@ -1,0 +1,73 @@
+//! The session that applies a policy is found by its environment, and is not cut off by accident.
+
+use integration_tests::{
+    cordon_process::{Cordon, HostFile},
+    lab::Lab,
+    mmdb_writer::MmdbWriter,
+    scratch::Scratch,
+};
+
+const PEER: &str = "81.0.7.7";
+
+const BLOCK_RU: &str = r#"
+version = 1
+name = "block"
+default = "pass"
+unknown = "pass"
+[[order]]
+id = "test-1"
+authority = "Test Authority"
+[[order.rule]]
+action = "drop"
+countries = ["RU"]
+"#;
+
+#[test]
+fn a_policy_that_drops_the_ssh_peer_of_the_caller_is_refused_unless_overridden() {
+    let scratch = Scratch::new().unwrap();
+    let database = scratch.path().join("countries.mmdb");
+    MmdbWriter::new()
+        .country("81.0.0.0/16", "RU")
+        .country("82.0.0.0/16", "NL")
+        .write(&database)
+        .unwrap();
+    let lab = Lab::new().unwrap();
+    let host = HostFile {
+        database: Some(database),
+        ..HostFile::default()
+    };
+    let cordon = Cordon::start(&lab, &host).unwrap();
+    let policy = cordon.write_policy(BLOCK_RU).unwrap();
+    let apply_from = |peer: &str, more: &[&str]| {
+        let mut args = vec!["apply", "--no-confirm"];
+        args.extend(more);
+        args.push(&policy);
+        cordon
+            .command(&args)
+            .unwrap()
+            .env("SSH_CONNECTION", format!("{peer} 50522 198.18.0.1 22"))
+            .output()
+            .unwrap()
+    };
+
+    let refused = apply_from(PEER, &[]);
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    for expected in [PEER, "--override-lockout"] {
+        assert!(stderr.contains(expected), "`{expected}` is missing: {stderr}");
+    }
+    assert!(
+        cordon.status().unwrap()["generation"].is_null(),
+        "nothing was published"
+    );
+
+    let forced = apply_from(PEER, &["--override-lockout"]);
+    let stdout = String::from_utf8_lossy(&forced.stdout).into_owned();
+    assert_eq!(forced.status.code(), Some(0), "{forced:?}");
+    assert!(stdout.contains(&format!("overridden: {PEER}")), "{stdout}");
+    let judged = cordon.cordon(&["explain", PEER, "--quiet"]).unwrap();
+    assert_eq!(judged.status, 10, "the peer is dropped now: {judged:?}");
+
+    let other = apply_from("82.0.7.7", &[]);
+    assert_eq!(other.status.code(), Some(0), "a peer that passes: {other:?}");
+}
