@@ -168,7 +168,8 @@ fn what_a_link_needs_passes_although_everything_is_dropped() {
     let edge = [198, 18, 0, 1];
     let mut later_fragment = udp_v4([0; 4], broadcast, 68, 67);
     later_fragment[ETHERNET_LEN + 7] = 1;
-    let dhcp_with_options = with_options(&udp_v4([0; 4], broadcast, 68, 67), 6);
+    let mut options_like_a_port = with_options(&udp_v4([0; 4], broadcast, 68, 9), 6);
+    options_like_a_port[ETHERNET_LEN + IPV4_LEN..][..4].copy_from_slice(&[1, 1, 0, 67]);
     let cases = [
         case("UDP", udp(ALLOWED), XDP_DROP, Reason::PolicyDrop),
         case("UDP over IPv6", udp(ALLOWED_V6), XDP_DROP, Reason::PolicyDrop),
@@ -230,8 +231,8 @@ fn what_a_link_needs_passes_although_everything_is_dropped() {
             Reason::PolicyDrop,
         ),
         case(
-            "a DHCP request with IP options, whose port stands elsewhere",
-            dhcp_with_options,
+            "0.0.0.0 to another port, with IP options that look like the port of DHCP",
+            options_like_a_port,
             XDP_DROP,
             Reason::PolicyDrop,
         ),
