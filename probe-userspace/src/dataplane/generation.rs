@@ -44,6 +44,8 @@ pub struct Generation {
     pub sample: Xdp,
     /// The image, if it is known: made here, or recognised after adoption.
     pub image: Option<Arc<Image>>,
+    /// Time that loading took: the program that judges packets, its sibling. Known if this process made it.
+    pub loads: Option<[Duration; 2]>,
     counters: PerCpuArray<MapData, Counter>,
 }
 
@@ -88,10 +90,13 @@ impl Generation {
     ) -> Result<(Self, Timings), DataplaneError> {
         let started = Stopwatch::now();
         let mut ebpf = loaders.generation(&shape(image)?, share)?;
-        for name in [program::GENERATION, program::SAMPLE] {
+        let mut loads = [Duration::ZERO; 2];
+        for (name, load) in [program::GENERATION, program::SAMPLE].into_iter().zip(&mut loads) {
+            let started = Stopwatch::now();
             xdp(&mut ebpf, name)?
                 .load()
                 .map_err(|error| DataplaneError::kernel(format!("loading {name}"), &error))?;
+            *load = started.elapsed();
         }
         let load = started.elapsed();
         #[cfg(feature = "log")]
@@ -125,6 +130,7 @@ impl Generation {
         }
         let mut generation = Self::open(dir)?;
         generation.image = Some(Arc::clone(image));
+        generation.loads = Some(loads);
         Ok((generation, Timings { load, fill }))
     }
 
@@ -147,6 +153,7 @@ impl Generation {
             sample: Xdp::from_pin(dir.join(program::SAMPLE), XdpAttachType::Interface)
                 .map_err(|error| failed(program::SAMPLE, &error))?,
             image: None,
+            loads: None,
             counters: Map::PerCpuArray(map(map_name::COUNTERS)?)
                 .try_into()
                 .map_err(|error: MapError| failed(map_name::COUNTERS, &error))?,

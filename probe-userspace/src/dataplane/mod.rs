@@ -90,6 +90,17 @@ pub struct Published {
     pub confirm_until: Option<Instant>,
 }
 
+/// A program in the kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProgramSize {
+    /// Name of its function.
+    pub name: &'static str,
+    /// Instructions that the verifier went through (Linux 5.16 and later say so).
+    pub verified_instructions: Option<u32>,
+    /// Time of BPF_PROG_LOAD: verifier and compiler; `None` for a program that an earlier process loaded.
+    pub load: Option<Duration>,
+}
+
 /// A generation in the kernel.
 #[derive(Clone, Debug, Serialize)]
 pub struct GenerationInfo {
@@ -149,6 +160,7 @@ pub struct Detached {
 /// Fields drop in order: the pins' lock and private bpffs go last.
 pub struct Dataplane {
     entry: Xdp,
+    entry_load: Duration,
     no_generation_pass: bool,
     shared: SharedMaps,
     loaders: Loaders,
@@ -167,11 +179,12 @@ impl Dataplane {
         let pins = Pins::open(settings.pin_dir.as_deref())?;
         shared::check_pinned(&pins)?;
         let mut loaders = Loaders::new(&pins);
-        let entry = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
+        let (entry, entry_load) = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
         let shared = SharedMaps::open(&pins)?;
         let totals = Totals::open(&pins)?;
         let mut dataplane = Self {
             entry,
+            entry_load,
             no_generation_pass: settings.no_generation_pass,
             shared,
             loaders,
@@ -307,23 +320,24 @@ impl Dataplane {
             .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
     }
 
-    /// Size in verified instructions of a program of the active generation, or of the entry program.
-    pub fn verified_instructions(&self) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
+    /// What the verifier made of the entry program and of the active generation's programs.
+    pub fn programs(&self) -> Result<Vec<ProgramSize>, DataplaneError> {
         let failed = |error| DataplaneError::kernel("asking for the size of a program", &error);
-        let mut found = vec![(
-            program::ENTRY,
-            self.entry.info().map_err(failed)?.verified_instruction_count(),
-        )];
+        let size = |name, program: &Xdp, load| {
+            let verified_instructions = program.info().map_err(failed)?.verified_instruction_count();
+            Ok(ProgramSize {
+                name,
+                verified_instructions,
+                load,
+            })
+        };
+        let mut sizes = vec![size(program::ENTRY, &self.entry, Some(self.entry_load))?];
         if let Some(generation) = self.effective() {
-            let info = generation.program()?.info().map_err(failed)?;
-            found.push((program::GENERATION, info.verified_instruction_count()));
-            let info = generation.sample.info().map_err(failed)?;
-            found.push((program::SAMPLE, info.verified_instruction_count()));
+            let [judge, sample] = generation.loads.map_or([None; 2], |loads| loads.map(Some));
+            sizes.push(size(program::GENERATION, &generation.program()?, judge)?);
+            sizes.push(size(program::SAMPLE, &generation.sample, sample)?);
         }
-        Ok(found
-            .into_iter()
-            .filter_map(|(name, count)| Some((name, count?)))
-            .collect())
+        Ok(sizes)
     }
 
     /// Whether the slot in force holds a program, known or not.
@@ -419,8 +433,12 @@ impl Generation {
     }
 }
 
-/// Loads the entry program and pins it, unless the pinned one is the same already.
-fn load_entry(loaders: &mut Loaders, pins: &Pins, no_generation_pass: bool) -> Result<Xdp, DataplaneError> {
+/// Loads the entry program and pins it, unless the pinned one is the same already. Also the time of the load.
+fn load_entry(
+    loaders: &mut Loaders,
+    pins: &Pins,
+    no_generation_pass: bool,
+) -> Result<(Xdp, Duration), DataplaneError> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         DataplaneError::kernel("loading the entry program", error)
     };
@@ -441,7 +459,9 @@ fn load_entry(loaders: &mut Loaders, pins: &Pins, no_generation_pass: bool) -> R
             });
         }
     };
+    let started = std::time::Instant::now();
     entry.load().map_err(|error| failed(&error))?;
+    let load = started.elapsed();
 
     let path = pins.entry(no_generation_pass);
     let open = || Xdp::from_pin(&path, XdpAttachType::Interface);
@@ -450,7 +470,7 @@ fn load_entry(loaders: &mut Loaders, pins: &Pins, no_generation_pass: bool) -> R
         && let Ok(pinned) = open()
         && pinned.info().is_ok_and(|info| info.tag() == tag)
     {
-        return Ok(pinned);
+        return Ok((pinned, load));
     }
     // Pinned under another name first: a reader of the pin always finds a program.
     let fresh = pins.map("cordon_entry_new");
@@ -458,5 +478,5 @@ fn load_entry(loaders: &mut Loaders, pins: &Pins, no_generation_pass: bool) -> R
     entry.pin(&fresh).map_err(|error| failed(&error))?;
     std::fs::rename(&fresh, &path).map_err(|error| failed(&error))?;
     let _ = std::fs::remove_file(pins.entry(!no_generation_pass));
-    open().map_err(|error| failed(&error))
+    Ok((open().map_err(|error| failed(&error))?, load))
 }

@@ -11,7 +11,7 @@ mod report;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use cordon::{geo::Location, instant::Instant};
+use cordon::{dataplane::ProgramSize, geo::Location, instant::Instant};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -49,8 +49,8 @@ pub struct Figures {
     pub packets: Vec<PacketRow>,
     /// File to published, and policy-only changes.
     pub publishes: Vec<PublishRow>,
-    /// Programs: name, verified instructions.
-    pub programs: Vec<(&'static str, u32)>,
+    /// What the verifier made of the programs.
+    pub programs: Vec<ProgramSize>,
     /// Bytes.
     pub memory: memory::Memory,
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cordon::{
-    dataplane::{Dataplane, Settings},
+    dataplane::{Dataplane, ProgramSize, Settings},
     geo::{self, Location},
     host::FieldChoice,
 };
@@ -36,7 +36,7 @@ pub struct PublishRow {
     pub n_prefixes: [usize; 2],
 }
 
-type Programs = Vec<(&'static str, u32)>;
+type Programs = Vec<ProgramSize>;
 
 /// Measures a whole refresh and a policy-only change.
 pub fn measure(world: &Arc<Location>, times: usize) -> anyhow::Result<(Vec<PublishRow>, Programs)> {
@@ -63,7 +63,7 @@ pub fn measure(world: &Arc<Location>, times: usize) -> anyhow::Result<(Vec<Publi
             policy_only.read.push(Duration::ZERO);
             policy_only.publish(&mut dataplane, change, &location, started)?;
         }
-        programs = dataplane.verified_instructions()?;
+        programs = dataplane.programs()?;
     }
     let n_prefixes = [world.prefixes_v4.len(), world.prefixes_v6.len()];
     let rows = vec![

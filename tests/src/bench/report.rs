@@ -29,12 +29,18 @@ pub fn print(figures: &Figures) {
         let [v4, v6] = row.n_prefixes;
         println!("\nLocation tries: {v4} IPv4 and {v6} IPv6 prefixes.");
     }
-    let programs: Vec<String> = figures
-        .programs
-        .iter()
-        .map(|(name, size)| format!("{name} {size}"))
-        .collect();
-    println!("Verified instructions: {}.", programs.join(", "));
+    println!("\n| program | verified instructions | load, ms |\n| --- | ---: | ---: |");
+    for program in &figures.programs {
+        let size = program
+            .verified_instructions
+            .map_or_else(|| "?".to_owned(), |size| size.to_string());
+        let load = program.load.map_or_else(
+            || "?".to_owned(),
+            |load| format!("{:.1}", load.as_secs_f64() * 1e3),
+        );
+        println!("| {} | {size} | {load} |", program.name);
+    }
+    println!();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let memory = &figures.memory;
     println!(
