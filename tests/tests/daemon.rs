@@ -395,3 +395,23 @@ fn a_second_daemon_is_refused_and_a_running_one_guards_its_pins() {
     );
     assert_eq!(check(&cordon).status, 0);
 }
+
+/// The limit that issue 2 sets, with the database that ships with cordon.
+#[test]
+fn at_rest_the_daemon_stays_below_its_memory() {
+    const LIMIT_KIB: u64 = 128 << 10;
+    let lab = Lab::new().unwrap();
+    let cordon = Cordon::start(&lab, &HostFile::default()).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", cordon.pid().unwrap())).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let resident_kib: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    println!("{resident_kib} KiB resident");
+    assert!(
+        resident_kib < LIMIT_KIB,
+        "{resident_kib} KiB with the world database published"
+    );
+}

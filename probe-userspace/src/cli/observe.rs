@@ -65,11 +65,18 @@ impl Observe {
         })?;
         dataplane.sync_clock()?;
         dataplane.publish(&Arc::new(image), None)?;
+        // Before attaching, so that no signal meets a program that is attached and nobody to take it off.
+        let runtime = runtime()?;
+        let (mut interrupt, mut terminate) = {
+            let _entered = runtime.enter();
+            (
+                signal(SignalKind::interrupt()).context("cannot catch SIGINT")?,
+                signal(SignalKind::terminate()).context("cannot catch SIGTERM")?,
+            )
+        };
         let interface = dataplane.attach(&self.ifname, settings.host.mode)?;
         let format = globals.output;
-        let result = runtime()?.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-            let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let result = runtime.block_on(async {
             tokio::select! {
                 result = report(&dataplane, format) => result,
                 () = end(self.span) => Ok(()),

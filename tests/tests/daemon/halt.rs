@@ -70,6 +70,8 @@ fn link_local_sources_are_explained_as_the_kernel_judges_them() {
         );
         assert_eq!(judged(&cordon, address), 0);
     }
+    let answer = cordon.cordon_ok(&["explain", "::ffff:192.0.2.1"]).unwrap();
+    assert!(answer.stdout.contains("drop (malformed)"), "{answer:?}");
     cordon.cordon_ok(&["halt", "--reason", "drill"]).unwrap();
     assert_eq!(judged(&cordon, "fe80::7"), 0, "in a halt too");
 }
