@@ -49,6 +49,20 @@ pub fn drop_countries(codes: &[&str]) -> String {
     )
 }
 
+/// A policy that drops RU and passes the rest.
+pub const BLOCK_RU: &str = r#"
+version = 1
+name = "block-list"
+default = "pass"
+unknown = "pass"
+[[order]]
+id = "test-1"
+authority = "Test Authority"
+[[order.rule]]
+action = "drop"
+countries = ["RU"]
+"#;
+
 /// A policy that passes everything.
 pub const PASS_ALL: &str = "version = 1\ndefault = \"pass\"\nunknown = \"pass\"\n";
 

@@ -10,25 +10,13 @@ use std::{fs, time::Duration};
 use cordon::instant::Instant;
 use integration_tests::{
     cordon_process::{Answer, Cordon, HostFile},
+    images::BLOCK_RU as BLOCK_LIST,
     lab::{EDGE_IFNAME, Lab},
     mmdb_writer::MmdbWriter,
     probes::Outcome,
     scratch::Scratch,
 };
 use serde_json::Value;
-
-const BLOCK_LIST: &str = r#"
-version = 1
-name = "block-list"
-default = "pass"
-unknown = "pass"
-[[order]]
-id = "test-1"
-authority = "Test Authority"
-[[order.rule]]
-action = "drop"
-countries = ["RU"]
-"#;
 
 const BLOCK_BOTH: &str = r#"
 version = 1

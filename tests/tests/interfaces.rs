@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use integration_tests::{
     cordon_process::{Cordon, HostFile},
     frames::{FrameSocket, udp_frame},
+    images::BLOCK_RU,
     lab::{EDGE_IFNAME, INTERNET_IFNAME, Lab},
     mmdb_writer::MmdbWriter,
     scratch::Scratch,
@@ -16,18 +17,6 @@ const SECOND_INTERNET: &str = "inet1";
 
 const RU: &str = "81.0.7.7";
 const NL: &str = "82.0.7.7";
-
-const BLOCK_RU: &str = r#"
-version = 1
-default = "pass"
-unknown = "pass"
-[[order]]
-id = "test-1"
-authority = "Test Authority"
-[[order.rule]]
-action = "drop"
-countries = ["RU"]
-"#;
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
     let scratch = Scratch::new().unwrap();

@@ -3,6 +3,7 @@
 use cordon::policy::limits::MAX_FILE_BYTES;
 use integration_tests::{
     cordon_process::{Cordon, HostFile},
+    images::BLOCK_RU,
     lab::{EDGE_IFNAME, Lab},
     mmdb_writer::MmdbWriter,
     scratch::Scratch,
@@ -12,19 +13,6 @@ use serde_json::Value;
 const VERBS: [&str; 11] = [
     "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "detach",
 ];
-
-const BLOCK_RU: &str = r#"
-version = 1
-name = "block"
-default = "pass"
-unknown = "pass"
-[[order]]
-id = "test-1"
-authority = "Test Authority"
-[[order.rule]]
-action = "drop"
-countries = ["RU"]
-"#;
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
     let scratch = Scratch::new().unwrap();

@@ -2,25 +2,13 @@
 
 use integration_tests::{
     cordon_process::{Cordon, HostFile},
+    images::BLOCK_RU,
     lab::Lab,
     mmdb_writer::MmdbWriter,
     scratch::Scratch,
 };
 
 const PEER: &str = "81.0.7.7";
-
-const BLOCK_RU: &str = r#"
-version = 1
-name = "block"
-default = "pass"
-unknown = "pass"
-[[order]]
-id = "test-1"
-authority = "Test Authority"
-[[order.rule]]
-action = "drop"
-countries = ["RU"]
-"#;
 
 #[test]
 fn a_policy_that_drops_the_ssh_peer_of_the_caller_is_refused_unless_overridden() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{
         Array, Map, MapData, MapError, PerCpuArray,
         lpm_trie::{Key, LpmTrie},
@@ -30,7 +30,7 @@ use super::{
     object::{GenerationShape, Loaders},
     pins, sys,
 };
-use crate::{compile::Image, geo::Prefix, instant::Instant};
+use crate::{compile::Image, instant::Instant};
 
 /// A generation whose programs and maps are pinned.
 pub struct Generation {
@@ -253,69 +253,57 @@ fn shape(image: &Image) -> Result<GenerationShape, DataplaneError> {
 }
 
 fn fill(ebpf: &mut Ebpf, image: &Image, with_location: bool) -> Result<(), DataplaneError> {
-    let failed =
-        |name: &'static str| move |error: MapError| DataplaneError::kernel(format!("filling {name}"), &error);
     if with_location {
-        let mut trie: LpmTrie<_, [u8; 4], ClassValue> = typed(ebpf, map_name::LOCATION_V4)?;
-        for Prefix {
-            addr,
-            prefix_len,
-            class,
-        } in &image.location.prefixes_v4
-        {
-            let key = Key::new(u32::from(*prefix_len), addr.to_be_bytes());
-            trie.insert(
-                &key,
-                ClassValue {
-                    class: *class,
-                    reserved: 0,
-                },
-                0,
-            )
-            .map_err(failed(map_name::LOCATION_V4))?;
-        }
-        let mut trie: LpmTrie<_, [u8; 16], ClassValue> = typed(ebpf, map_name::LOCATION_V6)?;
-        for Prefix {
-            addr,
-            prefix_len,
-            class,
-        } in &image.location.prefixes_v6
-        {
-            let key = Key::new(u32::from(*prefix_len), addr.to_be_bytes());
-            trie.insert(
-                &key,
-                ClassValue {
-                    class: *class,
-                    reserved: 0,
-                },
-                0,
-            )
-            .map_err(failed(map_name::LOCATION_V6))?;
-        }
+        let class = |class: u16| ClassValue { class, reserved: 0 };
+        let v4 = image.location.prefixes_v4.iter();
+        let v4 = v4.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
+        fill_trie(ebpf, map_name::LOCATION_V4, v4)?;
+        let v6 = image.location.prefixes_v6.iter();
+        let v6 = v6.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
+        fill_trie(ebpf, map_name::LOCATION_V6, v6)?;
     }
-    let mut matrix: Array<_, u32> = typed(ebpf, map_name::MATRIX)?;
-    for (idx, cell) in (0..).zip(&image.matrix.cells) {
-        matrix.set(idx, cell.0, 0).map_err(failed(map_name::MATRIX))?;
+    fill_array(
+        ebpf,
+        map_name::MATRIX,
+        image.matrix.cells.iter().map(|cell| cell.0),
+    )?;
+    fill_array(ebpf, map_name::STAGES, image.stages.iter().copied())?;
+    let v4 = image.overrides.iter().filter_map(|entry| match entry.prefix {
+        IpNet::V4(prefix) => Some((prefix.prefix_len(), prefix.network().octets(), entry.value)),
+        IpNet::V6(_) => None,
+    });
+    fill_trie(ebpf, map_name::OVERRIDES_V4, v4)?;
+    let v6 = image.overrides.iter().filter_map(|entry| match entry.prefix {
+        IpNet::V6(prefix) => Some((prefix.prefix_len(), prefix.network().octets(), entry.value)),
+        IpNet::V4(_) => None,
+    });
+    fill_trie(ebpf, map_name::OVERRIDES_V6, v6)
+}
+
+/// Fills an LPM trie with (prefix length, address in network order, value).
+fn fill_trie<A: Pod, V: Pod>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    entries: impl Iterator<Item = (u8, A, V)>,
+) -> Result<(), DataplaneError> {
+    let mut trie: LpmTrie<_, A, V> = typed(ebpf, name)?;
+    for (prefix_len, addr, value) in entries {
+        trie.insert(&Key::new(u32::from(prefix_len), addr), value, 0)
+            .map_err(|error| DataplaneError::kernel(format!("filling {name}"), &error))?;
     }
-    let mut stages: Array<_, probe_common::Stages> = typed(ebpf, map_name::STAGES)?;
-    for (idx, entry) in (0..).zip(&image.stages) {
-        stages.set(idx, entry, 0).map_err(failed(map_name::STAGES))?;
-    }
-    for entry in &image.overrides {
-        match entry.prefix {
-            IpNet::V4(prefix) => {
-                let mut trie: LpmTrie<_, [u8; 4], _> = typed(ebpf, map_name::OVERRIDES_V4)?;
-                let key = Key::new(u32::from(prefix.prefix_len()), prefix.network().octets());
-                trie.insert(&key, entry.value, 0)
-                    .map_err(failed(map_name::OVERRIDES_V4))?;
-            }
-            IpNet::V6(prefix) => {
-                let mut trie: LpmTrie<_, [u8; 16], _> = typed(ebpf, map_name::OVERRIDES_V6)?;
-                let key = Key::new(u32::from(prefix.prefix_len()), prefix.network().octets());
-                trie.insert(&key, entry.value, 0)
-                    .map_err(failed(map_name::OVERRIDES_V6))?;
-            }
-        }
+    Ok(())
+}
+
+fn fill_array<V: Pod>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    values: impl Iterator<Item = V>,
+) -> Result<(), DataplaneError> {
+    let mut array: Array<_, V> = typed(ebpf, name)?;
+    for (idx, value) in (0..).zip(values) {
+        array
+            .set(idx, value, 0)
+            .map_err(|error| DataplaneError::kernel(format!("filling {name}"), &error))?;
     }
     Ok(())
 }
