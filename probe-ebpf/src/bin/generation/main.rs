@@ -58,13 +58,6 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
     SampleVerdict::pack(verdict).0
 }
 
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // The verifier would refuse a program that can get here.
-    loop {}
-}
-
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
