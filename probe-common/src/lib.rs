@@ -10,20 +10,30 @@
 
 mod cell;
 mod counter;
+mod event;
+mod flow;
+mod frame;
 pub mod limits;
 pub mod map_name;
 mod overrides;
 mod sample;
+pub mod scope;
 mod shared;
 mod state;
+mod tier;
 mod verdict;
 
-pub use cell::{Cell, Stages};
+pub use cell::{Cell, Decision, Stages};
 pub use counter::{Counter, counter_at, counter_index, n_counters};
+pub use event::{Event, event_counter};
+pub use flow::{Flow, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
+pub use frame::{Nat64, Nat64Prefixes, embedded_v4};
 pub use overrides::{FOREVER, OverrideValue, profile};
 pub use sample::{SampleHeader, SampleVerdict};
+pub use scope::ServiceSet;
 pub use state::{State, StateWord};
-pub use verdict::{Action, Reason, Verdict, class};
+pub use tier::{BYTE_COST_SHIFT, Bucket, BucketKey, Target, Tier, cap, gcra, limit_per, name_key};
+pub use verdict::{Action, Fate, Reason, Verdict, class};
 
 /// Version of everything pinned: layouts, map names, meaning of values. A process that finds pins of another
 /// version must not touch them; the pin path carries it as `v1`.

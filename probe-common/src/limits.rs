@@ -31,3 +31,33 @@ pub const MAX_RUNTIME_OVERRIDES: u32 = 65_536;
 
 /// Most prefixes of one location trie (reliability goal R12).
 pub const MAX_PREFIXES: u32 = 4_000_000;
+
+/// Most tiers of a policy; index 0 stands for none.
+pub const MAX_TIERS: usize = 63;
+
+/// Most services of a policy: one bit each, and the highest bit is taken.
+pub const MAX_SERVICES: usize = 32;
+
+/// Most rows of the matrix besides the one for packets of no service.
+pub const MAX_ROWS: usize = 255;
+
+/// Most NAT64 prefixes besides the well-known one.
+pub const MAX_NAT64: usize = 4;
+
+/// Most addresses of this host, of each family, that the martian check knows.
+pub const MAX_OWN: u32 = 4096;
+
+/// Most interfaces known by name, and most redirect targets.
+pub const MAX_INTERFACES: u32 = 1024;
+
+/// Most ethertypes counted one by one; further ones are counted together under type 0.
+pub const MAX_ETHERTYPES: u32 = 256;
+
+/// Default size of `FLOWS`: about 4 MiB.
+pub const FLOW_ENTRIES: u32 = 32_768;
+
+/// Default size of `BUCKETS`: about 4 MiB.
+pub const BUCKET_ENTRIES: u32 = 32_768;
+
+/// Default size of `EVENTS` in bytes.
+pub const EVENT_RING_BYTES: u32 = 1 << 20;

@@ -32,8 +32,55 @@ pub const COUNTERS: &str = "COUNTERS";
 /// Array of one [`crate::GenerationMeta`].
 pub const META: &str = "META";
 
+/// Hash of interface index -> [`crate::name_key`] of its name. Shared.
+pub const INTERFACES: &str = "INTERFACES";
+/// Hash of the VLANs judged on interfaces of which only some are: `ifindex << 16 | vlan`. Shared.
+pub const VLANS: &str = "VLANS";
+/// Hash of this host's IPv4 addresses. Shared.
+pub const OWN_V4: &str = "OWN_V4";
+/// Hash of this host's IPv6 addresses. Shared.
+pub const OWN_V6: &str = "OWN_V6";
+/// Per-CPU hash of ethertype -> [`crate::Counter`] of the frames counted as `not_ip`. Shared.
+pub const ETHERTYPES: &str = "ETHERTYPES";
+/// LRU hash [`crate::FlowKey`] -> [`crate::Flow`]. Shared.
+pub const FLOWS: &str = "FLOWS";
+/// LRU hash [`crate::BucketKey`] -> [`crate::Bucket`]. Shared.
+pub const BUCKETS: &str = "BUCKETS";
+/// Per-CPU array of theoretical arrival times, see [`crate::cap`]. Shared.
+pub const CAPS: &str = "CAPS";
+/// Ring buffer of [`crate::Event`]s. Shared.
+pub const EVENTS: &str = "EVENTS";
+/// Per-CPU array of `u64`, see [`crate::event_counter`]. Shared.
+pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
+/// Device map (hash) [`crate::name_key`] -> interface. Shared.
+pub const REDIRECT: &str = "REDIRECT";
+/// Hash [`crate::name_key`] -> [`crate::Target`]. Shared.
+pub const TARGETS: &str = "TARGETS";
+/// Per-CPU array of one `u64`: frames that devices did not take from a redirect. Shared; see the program
+/// [`program::REDIRECT_ERRORS`].
+pub const REDIRECT_ERRORS: &str = "REDIRECT_ERRORS";
+/// Program array with the egress programs of the generations that have one. Shared.
+pub const EGRESS_SLOTS: &str = "EGRESS_SLOTS";
+
+/// Array of [`crate::Tier`]; element 0 is unused.
+pub const TIERS: &str = "TIERS";
+/// See [`crate::scope::dimension::INTERFACE`].
+pub const SCOPE_INTERFACE: &str = "SCOPE_INTERFACE";
+/// See [`crate::scope::dimension::VLAN`].
+pub const SCOPE_VLAN: &str = "SCOPE_VLAN";
+/// See [`crate::scope::dimension::DESTINATION`].
+pub const SCOPE_V4: &str = "SCOPE_V4";
+/// See [`crate::scope::dimension::DESTINATION`].
+pub const SCOPE_V6: &str = "SCOPE_V6";
+/// See [`crate::scope::dimension::PROTOCOL`].
+pub const SCOPE_PROTOCOL: &str = "SCOPE_PROTOCOL";
+/// See [`crate::scope::dimension::PROTOCOL`].
+pub const SCOPE_PORT: &str = "SCOPE_PORT";
+/// Hash of service set (`u64`) -> row of the matrix (`u32`).
+pub const SCOPE_ROWS: &str = "SCOPE_ROWS";
+
 /// All maps that live in the pin directory itself.
-pub const SHARED: [&str; 7] = [
+pub const SHARED: [&str; 21] = [
     STATE,
     SLOTS,
     FAILSAFE_V4,
@@ -41,10 +88,24 @@ pub const SHARED: [&str; 7] = [
     RUNTIME_V4,
     RUNTIME_V6,
     ENTRY_COUNTERS,
+    INTERFACES,
+    VLANS,
+    OWN_V4,
+    OWN_V6,
+    ETHERTYPES,
+    FLOWS,
+    BUCKETS,
+    CAPS,
+    EVENTS,
+    EVENT_COUNTERS,
+    REDIRECT,
+    TARGETS,
+    REDIRECT_ERRORS,
+    EGRESS_SLOTS,
 ];
 
 /// All maps of a generation.
-pub const GENERATION: [&str; 8] = [
+pub const GENERATION: [&str; 16] = [
     LOCATION_V4,
     LOCATION_V6,
     MATRIX,
@@ -53,6 +114,14 @@ pub const GENERATION: [&str; 8] = [
     OVERRIDES_V6,
     COUNTERS,
     META,
+    TIERS,
+    SCOPE_INTERFACE,
+    SCOPE_VLAN,
+    SCOPE_V4,
+    SCOPE_V6,
+    SCOPE_PROTOCOL,
+    SCOPE_PORT,
+    SCOPE_ROWS,
 ];
 
 /// Programs, by the name of their function.
@@ -63,18 +132,68 @@ pub mod program {
     pub const GENERATION: &str = "cordon_gen";
     /// Judges samples by the same generation without side effects; run by BPF_PROG_TEST_RUN only.
     pub const SAMPLE: &str = "cordon_sample";
+    /// Judges leaving packets by one generation; lives in an egress slot if the policy has `direction = "both"`.
+    pub const EGRESS_GENERATION: &str = "cordon_out";
+    /// Attached to interfaces' egress: notes the connections that this host opens, then tail-calls a slot.
+    pub const EGRESS: &str = "cordon_egress";
+    /// On the tracepoint `xdp_devmap_xmit`: counts what redirects lost.
+    pub const REDIRECT_ERRORS: &str = "cordon_redirect_errors";
 }
 
 /// Read-only constants that the loader sets before loading.
 pub mod global {
     /// `u32`: classes of the location tables; the stride of the matrix.
     pub const N_CLASSES: &str = "N_CLASSES";
+    /// `u32`: profiles; a row of services holds this many rows of classes.
+    pub const N_PROFILES: &str = "N_PROFILES";
     /// `u32`: 1 if the policy's override tries hold a deny, so that they are asked for every packet.
     pub const HAS_DENIES: &str = "HAS_DENIES";
     /// `u32`: 1 if the policy's override tries hold anything.
     pub const HAS_OVERRIDES: &str = "HAS_OVERRIDES";
     /// `u32`: 1 if any cell is timed.
     pub const HAS_STAGES: &str = "HAS_STAGES";
+    /// `u32`: one bit (`1 << code`) for each [`crate::Action`] that any cell or stage may come to. Code for an
+    /// action that no cell has is compiled out.
+    pub const ACTIONS: &str = "ACTIONS";
+    /// `u32`: see [`crate::scope::dimension`]; 0: the policy has no services.
+    pub const SCOPE_DIMENSIONS: &str = "SCOPE_DIMENSIONS";
+    /// `u64`: services that do not ask for an interface.
+    pub const SCOPE_ANY_INTERFACE: &str = "SCOPE_ANY_INTERFACE";
+    /// `u64`: services that do not ask for a destination.
+    pub const SCOPE_ANY_DESTINATION: &str = "SCOPE_ANY_DESTINATION";
+    /// `u32`: 1 if answers to this host's own connections pass.
+    pub const REPLIES: &str = "REPLIES";
+    /// `u32`: one in how many packets that do not plainly pass is reported; 0: none.
+    pub const EVENTS_DROPS: &str = "EVENTS_DROPS";
+    /// `u32`: one in how many packets that plainly pass is reported; 0: none.
+    pub const EVENTS_PASSES: &str = "EVENTS_PASSES";
+    /// `u64`: nanoseconds that an event costs; at most 1e9 / this are written per second and CPU.
+    pub const EVENT_COST_NS: &str = "EVENT_COST_NS";
+    /// `u32`: leading bits of an IPv4 source that an event tells.
+    pub const EVENT_BITS_V4: &str = "EVENT_BITS_V4";
+    /// `u32`: leading bits of an IPv6 source that an event tells.
+    pub const EVENT_BITS_V6: &str = "EVENT_BITS_V6";
+    /// `u32`: 1 if ICMP errors that the network needs pass (up to the cap) where the policy would drop them.
+    pub const ICMP_ERRORS: &str = "ICMP_ERRORS";
+    /// `u32`: 1 if the inner source of a tunnel is judged too.
+    pub const INSPECT_INNER: &str = "INSPECT_INNER";
+    /// `u32`: 1 if sources that cannot come by the wire drop.
+    pub const MARTIANS: &str = "MARTIANS";
+    /// `u32`: NAT64 prefixes in use.
+    pub const N_NAT64: &str = "N_NAT64";
+    /// [`crate::Nat64Prefixes`].
+    pub const NAT64_PREFIXES: &str = "NAT64_PREFIXES";
     /// `u32`: what the entry program does when a slot cannot be called: 0 drop, 1 pass.
     pub const NO_GENERATION_PASS: &str = "NO_GENERATION_PASS";
+    /// `u32`, entry: 1 if on some interface only some VLANs are judged.
+    pub const VLAN_FILTER: &str = "VLAN_FILTER";
+    /// `u32`, egress: first and last local port that the kernel gives to a socket which asked for none
+    /// (`net.ipv4.ip_local_port_range`).
+    pub const EPHEMERAL_FIRST: &str = "EPHEMERAL_FIRST";
+    /// See [`EPHEMERAL_FIRST`].
+    pub const EPHEMERAL_LAST: &str = "EPHEMERAL_LAST";
+    /// `u32`, egress: offset in bytes of the byte of `struct sock` that holds `sk_userlocks`; 0: unknown.
+    pub const USERLOCKS_OFFSET: &str = "USERLOCKS_OFFSET";
+    /// `u32`, egress: the bit of that byte that is `SOCK_BINDPORT_LOCK` (include/net/sock.h).
+    pub const USERLOCKS_BIT: &str = "USERLOCKS_BIT";
 }

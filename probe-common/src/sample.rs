@@ -12,32 +12,62 @@ shared! {
         pub halted_until_s: u32,
         /// 1: run-time overrides and failsafe prefixes are consulted as in production; 0: the generation alone.
         pub with_shared: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// Index of the interface that the frame is judged as coming from; 0: none that is known.
+        pub ifindex: u32,
     }
 }
 
-/// The sample program's return value: action, reason and class in one `u32`.
+/// The sample program's return value: what is decided about the sample, in one `u32`. A decision is carried out
+/// in production only, so a limit says `within_limit`, a redirect `policy_redirect`, a reject `policy_reject` here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct SampleVerdict(pub u32);
 
 impl SampleVerdict {
-    /// Packs a verdict: action in bits 0-7, reason in 8-15, class in 16-31.
-    pub const fn pack(verdict: Verdict) -> Self {
-        Self(verdict.action as u32 | (verdict.reason as u32) << 8 | (verdict.class as u32) << 16)
+    /// Packs a verdict: action in bits 0-2, reason in 3-9, tier in 10-15, class in 16-31.
+    #[inline(always)]
+    pub const fn pack(verdict: Verdict, tier: u8) -> Self {
+        Self(
+            verdict.action as u32
+                | (verdict.reason as u32) << 3
+                | (tier as u32 & 0x3f) << 10
+                | (verdict.class as u32) << 16,
+        )
     }
 
-    /// Unpacks; `None` if the bytes name no action or reason.
-    pub const fn unpack(self) -> Option<Verdict> {
-        let [action, reason, class_lo, class_hi] = self.0.to_le_bytes();
-        match (crate::Action::from_code(action), crate::Reason::from_code(reason)) {
-            (Some(action), Some(reason)) => Some(Verdict {
-                action,
-                reason,
-                class: u16::from_le_bytes([class_lo, class_hi]),
-            }),
+    /// Unpacks a verdict and its tier; `None` if the bits name no action or reason.
+    pub const fn unpack(self) -> Option<(Verdict, u8)> {
+        let action = crate::Action::from_code((self.0 & 7) as u8);
+        let reason = crate::Reason::from_code((self.0 >> 3 & 0x7f) as u8);
+        match (action, reason) {
+            (Some(action), Some(reason)) => Some((
+                Verdict {
+                    action,
+                    reason,
+                    class: (self.0 >> 16) as u16,
+                },
+                (self.0 >> 10 & 0x3f) as u8,
+            )),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Action, Reason};
+
+    #[test]
+    fn a_verdict_comes_back_whole() {
+        for reason in Reason::ALL {
+            let verdict = Verdict {
+                action: Action::Reject,
+                reason: *reason,
+                class: 65_535,
+            };
+            assert_eq!(SampleVerdict::pack(verdict, 63).unpack(), Some((verdict, 63)));
+        }
+        assert_eq!(SampleVerdict(u32::MAX).unpack(), None);
     }
 }

@@ -5,7 +5,7 @@ use crate::{limits::NO_SLOT, shared::shared};
 shared! {
     /// The one element of the `STATE` map. The daemon maps it and stores each field as one aligned word; the
     /// programs read each field once per packet.
-    pub struct State[32] {
+    pub struct State[64] {
         /// See [`StateWord`].
         pub word: u64,
         /// Wall-clock time minus boot time, nanoseconds: Unix time is `bpf_ktime_get_boot_ns() + wall_offset_ns`.
@@ -15,6 +15,9 @@ shared! {
         pub halted_until_s: u64,
         /// Number of denies in the run-time override tries: 0 lets the program skip them for passing packets.
         pub n_runtime_denies: u64,
+        /// Bit `b` of these 256 is set if this host has an address whose last byte is `b`: only then `OWN_V4` and
+        /// `OWN_V6` are asked whether a source is one of this host's own addresses.
+        pub own_filter: [u64; 4],
     }
 }
 

@@ -1,22 +1,46 @@
 //! Frame to facts. What the parser must answer is specified by the packet corpus (reliability goals, section 3).
 
 use aya_ebpf::programs::XdpContext;
-use probe_common::{Action, Reason, Verdict, limits::VLAN_MAX_DEPTH};
+use probe_common::{Action, Reason, Verdict, limits::VLAN_MAX_DEPTH, scope::UNTAGGED};
 
 use crate::packet::read;
 
-/// Where a packet comes from.
+/// An address, network order.
 #[derive(Clone, Copy)]
-pub enum Facts {
-    /// IPv4 source, network order.
+pub enum Address {
+    /// IPv4.
     V4([u8; 4]),
-    /// IPv6 source, network order.
+    /// IPv6.
     V6([u8; 16]),
+}
+
+/// What a frame says about its packet, as far as the fixed IP header tells. What stands behind that header is read
+/// only when it is asked for.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    /// The source that is judged: for an IPv6 source that holds an IPv4 address, that address.
+    pub source: Address,
+    /// Offset of the IP header in the frame.
+    pub ip_offset: u16,
+    /// Length of the fixed header with IPv4 options: where the next header begins.
+    pub ip_len: u8,
+    /// Version of the IP header on the wire: 4 or 6.
+    pub version: u8,
+    /// IPv4 protocol, or the next header that IPv6's fixed header names.
+    pub protocol: u8,
+    /// IPv4: any fragment but the first.
+    pub is_later_fragment: bool,
+    /// IPv4: a fragment, the first included.
+    pub is_fragment: bool,
+    /// Outermost VLAN; [`probe_common::scope::UNTAGGED`] if there is none.
+    pub vlan: u16,
 }
 
 const ETH_ADDRS_LEN: usize = 12;
 const ETHERTYPE_LEN: usize = 2;
 const VLAN_TCI_LEN: usize = 2;
+/// The identifier in a tag's control information (IEEE 802.1Q).
+const VLAN_ID_MASK: u16 = 0x0fff;
 
 // IEEE 802 numbers, as registered by IANA.
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -39,14 +63,20 @@ const HOP_LIMIT_ON_LINK: u8 = 255;
 #[inline(always)]
 pub fn parse(ctx: &XdpContext, base: usize) -> Result<Facts, Verdict> {
     let mut offset = base + ETH_ADDRS_LEN;
+    let mut vlan = UNTAGGED as u16;
     // One round more than there may be tags: the last round reads the ethertype behind the last tag.
     for _ in 0..=VLAN_MAX_DEPTH {
         let ethertype = u16::from_be_bytes(read(ctx, offset).ok_or(TRUNCATED)?);
         offset += ETHERTYPE_LEN;
         match ethertype {
-            ETHERTYPE_IPV4 => return parse_ipv4(ctx, offset),
-            ETHERTYPE_IPV6 => return parse_ipv6(ctx, offset),
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_QINQ_OLD => offset += VLAN_TCI_LEN,
+            ETHERTYPE_IPV4 => return parse_ipv4(ctx, offset, vlan),
+            ETHERTYPE_IPV6 => return parse_ipv6(ctx, offset, vlan),
+            ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_QINQ_OLD => {
+                if u32::from(vlan) == UNTAGGED {
+                    vlan = u16::from_be_bytes(read(ctx, offset).ok_or(TRUNCATED)?) & VLAN_ID_MASK;
+                }
+                offset += VLAN_TCI_LEN;
+            }
             ETHERTYPE_ARP | ETHERTYPE_RARP => return Err(pass(Reason::Arp)),
             _ => return Err(pass(Reason::NotIp)),
         }
@@ -56,7 +86,7 @@ pub fn parse(ctx: &XdpContext, base: usize) -> Result<Facts, Verdict> {
 
 /// RFC 791. Only the fixed header is read: the source does not move, whatever options follow.
 #[inline(always)]
-fn parse_ipv4(ctx: &XdpContext, offset: usize) -> Result<Facts, Verdict> {
+fn parse_ipv4(ctx: &XdpContext, offset: usize, vlan: u16) -> Result<Facts, Verdict> {
     let header: [u8; 20] = read(ctx, offset).ok_or(TRUNCATED)?;
     let header_len = u16::from(header[0] & 0x0f) * 4;
     let total_len = u16::from_be_bytes([header[2], header[3]]);
@@ -70,7 +100,17 @@ fn parse_ipv4(ctx: &XdpContext, offset: usize) -> Result<Facts, Verdict> {
     if source == [0; 4] && is_dhcp_request(ctx, offset, &header) {
         return Err(pass(Reason::Dhcp));
     }
-    Ok(Facts::V4(source))
+    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    Ok(Facts {
+        source: Address::V4(source),
+        ip_offset: offset as u16,
+        ip_len: header_len as u8,
+        version: 4,
+        protocol: header[9],
+        is_later_fragment: fragment & 0x1fff != 0,
+        is_fragment: fragment & 0x3fff != 0,
+        vlan,
+    })
 }
 
 /// A client without an address asks for one (RFC 2131): 0.0.0.0 to the broadcast address, UDP, server's port.
@@ -90,7 +130,7 @@ fn is_dhcp_request(ctx: &XdpContext, offset: usize, header: &[u8; 20]) -> bool {
 
 /// RFC 8200. The source stands in the fixed header, so extension headers are never walked.
 #[inline(always)]
-fn parse_ipv6(ctx: &XdpContext, offset: usize) -> Result<Facts, Verdict> {
+fn parse_ipv6(ctx: &XdpContext, offset: usize, vlan: u16) -> Result<Facts, Verdict> {
     let header: [u8; 8] = read(ctx, offset).ok_or(TRUNCATED)?;
     let source: [u8; 16] = read(ctx, offset + 8).ok_or(TRUNCATED)?;
     // Read only to see that the fixed header is whole, and for the unspecified source below.
@@ -121,7 +161,16 @@ fn parse_ipv6(ctx: &XdpContext, offset: usize) -> Result<Facts, Verdict> {
     if source == [0; 16] && destination == [0xff, 0x02] {
         return Err(pass(Reason::LinkLocal));
     }
-    Ok(Facts::V6(source))
+    Ok(Facts {
+        source: Address::V6(source),
+        ip_offset: offset as u16,
+        ip_len: 40,
+        version: 6,
+        protocol: header[6],
+        is_later_fragment: false,
+        is_fragment: false,
+        vlan,
+    })
 }
 
 const TRUNCATED: Verdict = drop(Reason::Truncated);

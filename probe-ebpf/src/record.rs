@@ -1,7 +1,7 @@
 //! The single exit: one counter for each packet.
 
 use aya_ebpf::{bindings::xdp_action, btf_maps::PerCpuArray, programs::XdpContext};
-use probe_common::{Action, Counter, Verdict, counter_index};
+use probe_common::{Counter, Fate, Verdict, counter_index};
 
 use crate::packet::frame_len;
 
@@ -20,8 +20,10 @@ pub fn record<const MAX: usize>(
             (*counter).bytes += frame_len(ctx);
         }
     }
-    match verdict.action {
-        Action::Pass => xdp_action::XDP_PASS,
-        Action::Drop => xdp_action::XDP_DROP,
+    match verdict.fate() {
+        Fate::Passed => xdp_action::XDP_PASS,
+        Fate::Dropped => xdp_action::XDP_DROP,
+        Fate::Answered => xdp_action::XDP_TX,
+        Fate::Redirected => xdp_action::XDP_REDIRECT,
     }
 }

@@ -3,14 +3,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use ipnet::IpNet;
-use probe_common::limits::MAX_FAILSAFE;
+use probe_common::limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, MAX_FAILSAFE};
 use toml::de::DeTable;
 
 use crate::{
+    compile::FrameSettings,
     diagnostic::Diagnostic,
     policy::{
         Located,
@@ -35,6 +37,40 @@ pub enum ModeChoice {
     Skb,
 }
 
+/// The kernel's hook for leaving packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EgressHook {
+    /// tcx where the kernel has it (Linux 6.6), else clsact.
+    #[default]
+    Auto,
+    /// A tcx link: pinned like XDP links.
+    Tcx,
+    /// A classifier on the clsact qdisc.
+    Clsact,
+}
+
+/// Sizes of the shared tables that a host may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSizes {
+    /// `flow_entries`: connections of this host's own that are remembered, 1,024 to 4,194,304; about 128 bytes each.
+    pub flow_entries: u32,
+    /// `limiter_entries`: sources that limits tell apart, 1,024 to 4,194,304; about 128 bytes each.
+    pub limiter_entries: u32,
+    /// `event_ring_kib` in bytes: a power of two, 64 KiB to 64 MiB.
+    pub event_ring_bytes: u32,
+}
+
+impl Default for TableSizes {
+    fn default() -> Self {
+        Self {
+            flow_entries: FLOW_ENTRIES,
+            limiter_entries: BUCKET_ENTRIES,
+            event_ring_bytes: EVENT_RING_BYTES,
+        }
+    }
+}
+
 /// A host file.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
@@ -50,6 +86,14 @@ pub struct Host {
     pub field: FieldChoice,
     /// `xdp_mode`.
     pub mode: ModeChoice,
+    /// `icmp_error`, `inspect_inner`, `martians`, `nat64_prefixes`.
+    pub frame: FrameSettings,
+    /// `dhcp_servers`: failsafe besides the servers of current leases.
+    pub dhcp_servers: Vec<Located<IpAddr>>,
+    /// `egress`: how leaving packets are seen.
+    pub egress: EgressHook,
+    /// `flow_entries`, `limiter_entries`, `event_ring_kib`.
+    pub sizes: TableSizes,
     /// `no_generation`: what the entry program does if no generation can be called.
     pub no_generation_pass: bool,
     /// `pin_dir`, default `/sys/fs/bpf/cordon`.
@@ -196,6 +240,10 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
                 choice(document, item, MODES, MODE_SYNONYMS)
             })
             .unwrap_or_default(),
+        frame: FrameSettings::default(),
+        dhcp_servers: Vec::new(),
+        egress: EgressHook::default(),
+        sizes: TableSizes::default(),
         no_generation_pass: root
             .read(document, "no_generation", |document, item| {
                 choice(document, item, NO_GENERATION, &[])

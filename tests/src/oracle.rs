@@ -87,6 +87,7 @@ impl Expectations {
     /// The verdict on an address now.
     pub fn verdict(&self, address: IpAddr) -> Verdict {
         self.image.verdict(&Query {
+            heading: Heading::default(),
             address,
             now: Instant::now(),
             failsafe: &self.failsafe,

@@ -78,6 +78,7 @@ fn examples_compile_and_their_tests_hold() {
         let image = image.expect("no remarks, so an image");
         for test in &parsed.tests {
             let verdict = image.verdict(&Query {
+                heading: Heading::default(),
                 address: test.address.value,
                 now: test.at.as_ref().map_or(now(), |at| at.value),
                 failsafe: &[],

@@ -48,6 +48,7 @@ fn dataplane(no_generation_pass: bool) -> Dataplane {
     Dataplane::open(&Settings {
         pin_dir: None,
         no_generation_pass,
+        ..Default::default()
     })
     .unwrap()
 }

@@ -43,6 +43,7 @@ fn ephemeral() -> Dataplane {
     Dataplane::open(&Settings {
         pin_dir: None,
         no_generation_pass: false,
+        ..Default::default()
     })
     .unwrap()
 }
@@ -333,6 +334,7 @@ fn two_daemons_never_share_a_pin_directory() {
     let settings = Settings {
         pin_dir: Some(fs.bpffs().join("cordon")),
         no_generation_pass: false,
+        ..Default::default()
     };
     assert!(matches!(
         Dataplane::open(&settings),
@@ -351,6 +353,7 @@ fn pins_of_another_shape_and_a_missing_bpffs_are_refused() {
     let settings = Settings {
         pin_dir: Some(fs.bpffs().join("cordon")),
         no_generation_pass: false,
+        ..Default::default()
     };
     let refused = Dataplane::open(&settings)
         .err()
@@ -364,6 +367,7 @@ fn pins_of_another_shape_and_a_missing_bpffs_are_refused() {
     let settings = Settings {
         pin_dir: Some(elsewhere.path().join("cordon")),
         no_generation_pass: false,
+        ..Default::default()
     };
     let refused = Dataplane::open(&settings).err().expect("pins need a bpffs");
     assert!(matches!(refused, DataplaneError::NoBpffs { .. }), "{refused}");
@@ -404,6 +408,7 @@ fn open(fs: &Scratch) -> Dataplane {
     let settings = Settings {
         pin_dir: Some(fs.bpffs().join("cordon")),
         no_generation_pass: false,
+        ..Default::default()
     };
     Dataplane::open(&settings).unwrap()
 }

@@ -170,6 +170,7 @@ fn swap_generations(images: &[Arc<Image>; 2], sources: &Sources, wanted: Wanted)
     let mut dataplane = Dataplane::open(&Settings {
         pin_dir: None,
         no_generation_pass: false,
+        ..Default::default()
     })?;
     dataplane.publish(&images[0], None)?;
     let program = dataplane.open_entry_program()?;

@@ -103,6 +103,7 @@ fn kernel_agrees_with_the_database_at_every_edge() {
     let mut dataplane = Dataplane::open(&Settings {
         pin_dir: None,
         no_generation_pass: false,
+        ..Default::default()
     })
     .unwrap();
     dataplane.publish(&image, None).unwrap();

@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{State, limits::FAILSAFE_ENTRIES};
-use probe_ebpf::parse::Facts;
+use probe_ebpf::parse::Address;
 
 /// Value of a failsafe entry: being there is all it says.
 pub type Present = u32;
@@ -28,9 +28,9 @@ pub static FAILSAFE_V6: LpmTrie<[u8; 16], Present, { FAILSAFE_ENTRIES as usize }
 
 /// Whether the source is one that no policy can block.
 #[inline(always)]
-pub fn is_failsafe(facts: &Facts) -> bool {
-    match facts {
-        Facts::V4(source) => FAILSAFE_V4.get(&Key::new(32, *source)).is_some(),
-        Facts::V6(source) => FAILSAFE_V6.get(&Key::new(128, *source)).is_some(),
+pub fn is_failsafe(source: &Address) -> bool {
+    match source {
+        Address::V4(source) => FAILSAFE_V4.get(&Key::new(32, *source)).is_some(),
+        Address::V6(source) => FAILSAFE_V6.get(&Key::new(128, *source)).is_some(),
     }
 }

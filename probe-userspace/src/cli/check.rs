@@ -84,15 +84,15 @@ pub(super) fn location(settings: &Settings) -> anyhow::Result<Arc<Location>> {
 /// Names of the classes that are dropped now where no override speaks.
 fn classes_dropped(image: &Image, now: Instant) -> Vec<String> {
     let is_dropped = |class: u16| {
-        let cell = image.matrix.cell(profile::ALL_ORDERS, class)?;
+        let cell = image.matrix.cell(0, profile::ALL_ORDERS, class)?;
         let action = match cell.stages_idx() {
             Some(idx) => image
                 .stages
                 .get(usize::try_from(idx).ok()?)
-                .map(|stages: &Stages| stages.action_at(now.0))?,
-            None => cell.fixed_action(),
+                .map(|stages: &Stages| stages.decision_at(now.0))?,
+            None => cell.fixed_decision(),
         };
-        Some(Action::from_code(action) == Some(Action::Drop))
+        Some(action.action() == Action::Drop)
     };
     (0..u16::try_from(image.matrix.n_classes).unwrap_or(u16::MAX))
         .filter(|class| is_dropped(*class).unwrap_or(false))

@@ -64,6 +64,7 @@ impl Explain {
         let value = match fixed_verdict(self.address) {
             Some((verdict, why)) => explanation(self.address, verdict, why),
             None => serde_json::to_value(image.explain(&Query {
+                heading: crate::compile::Heading::default(),
                 address: self.address,
                 now,
                 failsafe: &failsafe,

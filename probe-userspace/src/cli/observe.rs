@@ -62,6 +62,7 @@ impl Observe {
         let mut dataplane = Dataplane::open(&Settings {
             pin_dir: None,
             no_generation_pass: true,
+            ..Default::default()
         })?;
         dataplane.sync_clock()?;
         dataplane.publish(&Arc::new(image), None)?;

@@ -6,7 +6,7 @@ use probe_common::profile;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Image, OrderInfo, ProfileInfo,
+    FrameSettings, Image, OrderInfo, ProfileInfo, Scopes,
     image::digest,
     matrix::matrix,
     oracle::judge,
@@ -28,6 +28,7 @@ pub fn compile(
     text: &str,
     location: &Arc<Location>,
     now: Instant,
+    frame: &FrameSettings,
 ) -> (Option<Image>, Vec<Diagnostic>) {
     let mut remarks = Vec::new();
     let classes = &location.classes;
@@ -74,6 +75,13 @@ pub fn compile(
         location: Arc::clone(location),
         matrix,
         stages,
+        scopes: Scopes::default(),
+        tiers: Vec::new(),
+        tier_names: Vec::new(),
+        redirects: Vec::new(),
+        replies: policy.replies,
+        events: policy.events,
+        frame: frame.clone(),
         overrides,
         profiles,
         orders: meaning.orders,
@@ -101,14 +109,14 @@ fn failure(
     let verdict = judge(class, live.map(|entry| entry.value.profile), false, |profile| {
         meaning.action(&meaning.profiles[usize::from(profile)], class, at)
     });
-    (verdict.action != test.expect).then(|| {
+    (verdict.action != test.expect.action()).then(|| {
         let by = live.map_or_else(String::new, |entry| format!(", {} {}", entry.prefix, entry.why));
         Diagnostic::error(
             test.address.place.clone(),
             address.to_string(),
             format!(
                 "test failed: expected {}, got {} (class {}, {}{by}) at {at}",
-                test.expect.name(),
+                test.expect.action().name(),
                 verdict.action.name(),
                 location.classes.name(class),
                 verdict.reason.name(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{Action, Cell, Stages, limits::MAX_STAGES, profile};
+use probe_common::{Cell, Decision, Stages, limits::MAX_STAGES, profile};
 
 use super::{
     Matrix,
@@ -24,7 +24,7 @@ pub(super) fn matrix(
 ) -> (Matrix, Vec<Stages>) {
     let mut cells = Vec::with_capacity(meaning.profiles.len() * classes.len());
     let mut stages = Vec::new();
-    let mut idx_of_stages: BTreeMap<([u32; MAX_STAGES], [u8; MAX_STAGES + 1]), u16> = BTreeMap::new();
+    let mut idx_of_stages: BTreeMap<([u32; MAX_STAGES], [u16; MAX_STAGES + 1]), u16> = BTreeMap::new();
     let mut refused = BTreeSet::new();
     for profile in &meaning.profiles {
         for class in 0..classes.len() as u16 {
@@ -43,13 +43,13 @@ pub(super) fn matrix(
                         course.changes.len(),
                     ));
                 }
-                cells.push(Cell::fixed(Action::Drop));
+                cells.push(Cell::fixed(Decision::DROP));
                 continue;
             }
             let compiled = course.stages();
             let n_stages = stages.len();
             let idx = *idx_of_stages
-                .entry((compiled.until_s, compiled.action))
+                .entry((compiled.until_s, compiled.decision))
                 .or_insert_with(|| {
                     stages.push(compiled);
                     // Distinct stages are far fewer than cells: they differ by breakpoint and action only.
@@ -67,14 +67,21 @@ pub(super) fn matrix(
         ));
     }
     let n_classes = classes.len();
-    (Matrix { n_classes, cells }, stages)
+    (
+        Matrix {
+            n_classes,
+            n_profiles: meaning.profiles.len(),
+            cells,
+        },
+        stages,
+    )
 }
 
 /// How the action of a cell goes on from an instant.
 struct Course {
-    first: Action,
+    first: Decision,
     /// Each instant at which it becomes another one, ascending.
-    changes: Vec<(Instant, Action)>,
+    changes: Vec<(Instant, Decision)>,
 }
 
 impl Course {
@@ -82,16 +89,16 @@ impl Course {
     fn stages(&self) -> Stages {
         let mut stages = Stages {
             until_s: [0; MAX_STAGES],
-            action: [0; MAX_STAGES + 1],
-            reserved: [0; 3],
+            decision: [0; MAX_STAGES + 1],
+            reserved: [0; 2],
         };
         let mut action = self.first;
         for (idx, (instant, next)) in self.changes.iter().enumerate() {
             stages.until_s[idx] = instant.0;
-            stages.action[idx] = action as u8;
+            stages.decision[idx] = action.0;
             action = *next;
         }
-        stages.action[MAX_STAGES] = action as u8;
+        stages.decision[MAX_STAGES] = action.0;
         stages
     }
 }

@@ -15,7 +15,7 @@ mod samples;
 mod tests;
 
 pub use checks::compile;
-pub use image::{Image, Matrix, Override, ProfileInfo};
-pub use oracle::{Explanation, Query};
+pub use image::{FrameSettings, Image, Matrix, Override, ProfileInfo, Scopes};
+pub use oracle::{Explanation, Heading, Query};
 pub use orders::OrderInfo;
 pub use samples::{N_SAMPLES, Sample, is_judged_by_place, samples};

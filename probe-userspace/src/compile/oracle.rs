@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use probe_common::{Action, FOREVER, Reason, Verdict, limits::OVERRIDE_MAX_LEVELS, profile};
+use probe_common::{Action, Decision, FOREVER, Reason, Verdict, limits::OVERRIDE_MAX_LEVELS, profile};
 use serde::Serialize;
 
 use super::{Image, Override};
@@ -12,11 +12,31 @@ use crate::{
     instant::Instant,
 };
 
+/// Where a packet goes: what services ask for. The default is a packet of an experimental protocol (253) to the
+/// unspecified address, untagged, from no interface that has a name: one that is for no service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heading {
+    /// Destination.
+    pub destination: Option<IpAddr>,
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Destination port; `None` with a protocol that has ports: it cannot be read, as in a later fragment.
+    pub port: Option<u16>,
+    /// Interface it comes in by.
+    pub interface: Option<String>,
+    /// Outermost VLAN.
+    pub vlan: Option<u16>,
+    /// Whether it opens a connection: TCP SYN without ACK, QUIC Initial.
+    pub opens: bool,
+}
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
     /// Source address.
     pub address: IpAddr,
+    /// Where the packet goes.
+    pub heading: Heading,
     /// When.
     pub now: Instant,
     /// The host's failsafe prefixes; empty to ask the generation alone.
@@ -53,7 +73,7 @@ pub(super) fn judge(
     class: u16,
     live_profile: Option<u8>,
     is_failsafe: bool,
-    action: impl Fn(u8) -> Action,
+    action: impl Fn(u8) -> Decision,
 ) -> Verdict {
     let verdict = |action, reason| Verdict {
         action,
@@ -61,7 +81,7 @@ pub(super) fn judge(
         class,
     };
     let is_denied = live_profile == Some(profile::DENY);
-    if !is_denied && action(profile::ALL_ORDERS) == Action::Pass {
+    if !is_denied && action(profile::ALL_ORDERS) == Decision::PASS {
         return verdict(Action::Pass, Reason::PolicyPass);
     }
     if is_failsafe {
@@ -69,7 +89,7 @@ pub(super) fn judge(
     }
     match live_profile {
         Some(profile::DENY) => verdict(Action::Drop, Reason::Deny),
-        Some(profile) if action(profile) == Action::Pass => verdict(Action::Pass, Reason::Exempt),
+        Some(profile) if action(profile) == Decision::PASS => verdict(Action::Pass, Reason::Exempt),
         _ => verdict(Action::Drop, Reason::PolicyDrop),
     }
 }
@@ -118,7 +138,7 @@ impl Image {
             orders: orders
                 .filter_map(|order| {
                     let action = order.action(verdict.class)?;
-                    Some((order.id.clone(), order.authority.clone(), action.name()))
+                    Some((order.id.clone(), order.authority.clone(), action.action().name()))
                 })
                 .collect(),
             changes_at: self.changes_at(query, verdict),
@@ -126,18 +146,17 @@ impl Image {
     }
 
     /// The action of a cell at an instant. A cell that does not exist drops: it cannot be reached.
-    fn action(&self, profile: u8, class: u16, now: Instant) -> Action {
-        let Some(cell) = self.matrix.cell(profile, class) else {
-            return Action::Drop;
+    fn action(&self, profile: u8, class: u16, now: Instant) -> Decision {
+        let Some(cell) = self.matrix.cell(0, profile, class) else {
+            return Decision::DROP;
         };
-        let code = match cell.stages_idx() {
-            None => Some(cell.fixed_action()),
+        match cell.stages_idx() {
+            None => cell.fixed_decision(),
             Some(idx) => self
                 .stages
                 .get(idx as usize)
-                .map(|stages| stages.action_at(now.0)),
-        };
-        code.and_then(Action::from_code).unwrap_or(Action::Drop)
+                .map_or(Decision::DROP, |stages| stages.decision_at(now.0)),
+        }
     }
 
     /// The longest live override: the longest of all, or, while that is over, the next shorter one, as often as
@@ -175,7 +194,7 @@ impl Image {
             profiles.push(entry.value.profile);
         }
         for profile in profiles {
-            let cell = self.matrix.cell(profile, verdict.class);
+            let cell = self.matrix.cell(0, profile, verdict.class);
             if let Some(stages) = cell
                 .and_then(|cell| cell.stages_idx())
                 .and_then(|idx| self.stages.get(idx as usize))

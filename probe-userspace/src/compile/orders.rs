@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use probe_common::{Action, class, profile};
+use probe_common::{Decision, class, profile};
 use serde::Serialize;
 
 use crate::{
@@ -24,10 +24,10 @@ pub struct OrderInfo {
     pub until: Option<Instant>,
     /// Action of the first rule that matches a class.
     #[serde(skip)]
-    says: Vec<Option<Action>>,
+    says: Vec<Option<Decision>>,
     /// The same among the rules marked `no_exemptions`: what is left of a lifted order.
     #[serde(skip)]
-    insists: Vec<Option<Action>>,
+    insists: Vec<Option<Decision>>,
 }
 
 impl OrderInfo {
@@ -48,31 +48,31 @@ impl OrderInfo {
     }
 
     /// What the order does with a class while it holds; `None`: it does not mention it.
-    pub fn action(&self, class: u16) -> Option<Action> {
+    pub fn action(&self, class: u16) -> Option<Decision> {
         self.says.get(usize::from(class)).copied().flatten()
     }
 
     /// What is left of [`Self::action`] for a source for whom the order is lifted.
-    pub fn action_if_lifted(&self, class: u16) -> Option<Action> {
+    pub fn action_if_lifted(&self, class: u16) -> Option<Decision> {
         self.insists.get(usize::from(class)).copied().flatten()
     }
 }
 
 /// For each class, the action of the first of the rules that matches it. No rule matches the LAN class.
-fn first_matches<'a>(rules: impl Iterator<Item = &'a Rule>, classes: &ClassTable) -> Vec<Option<Action>> {
+fn first_matches<'a>(rules: impl Iterator<Item = &'a Rule>, classes: &ClassTable) -> Vec<Option<Decision>> {
     let mut actions = vec![None; classes.len()];
     for rule in rules {
         match &rule.selector {
             Selector::Everywhere => {
                 for (class, action) in actions.iter_mut().enumerate() {
                     if class != usize::from(class::LAN) {
-                        action.get_or_insert(rule.action);
+                        action.get_or_insert(rule.decision);
                     }
                 }
             }
             Selector::Places(items) => {
                 for class in items.iter().filter_map(|item| classes.class_of(&item.code)) {
-                    actions[usize::from(class)].get_or_insert(rule.action);
+                    actions[usize::from(class)].get_or_insert(rule.decision);
                 }
             }
         }
@@ -129,9 +129,9 @@ pub(super) struct Meaning<'a> {
 
 impl Meaning<'_> {
     /// What happens to packets of a class, for a source with this profile.
-    pub(super) fn action(&self, profile: &Profile, class: u16, now: Instant) -> Action {
+    pub(super) fn action(&self, profile: &Profile, class: u16, now: Instant) -> Decision {
         if *profile == Profile::Deny {
-            return Action::Drop;
+            return Decision::DROP;
         }
         self.speaking(profile, class)
             .filter(|(order, _)| order.in_force(now))
@@ -145,7 +145,7 @@ impl Meaning<'_> {
         &self,
         profile: &Profile,
         class: u16,
-    ) -> impl Iterator<Item = (&OrderInfo, Action)> {
+    ) -> impl Iterator<Item = (&OrderInfo, Decision)> {
         self.orders.iter().enumerate().filter_map(move |(idx, order)| {
             let action = if profile.lifts(idx) {
                 order.action_if_lifted(class)
@@ -156,10 +156,10 @@ impl Meaning<'_> {
         })
     }
 
-    fn default_action(&self, profile: &Profile, class: u16) -> Action {
+    fn default_action(&self, profile: &Profile, class: u16) -> Decision {
         match (profile, class) {
-            (Profile::Deny, _) => Action::Drop,
-            (Profile::LiftAll, _) => Action::Pass,
+            (Profile::Deny, _) => Decision::DROP,
+            (Profile::LiftAll, _) => Decision::PASS,
             (_, class::UNKNOWN) => self.policy.unknown,
             (_, class::LAN) => self.policy.lan,
             _ => self.policy.default,

@@ -83,6 +83,7 @@ pub fn samples(image: &Image, previous: Option<&Image>, now: Instant) -> Vec<Sam
         .map(|address| Sample {
             address,
             expected: image.verdict(&Query {
+                heading: crate::compile::Heading::default(),
                 address,
                 now,
                 failsafe: &[],

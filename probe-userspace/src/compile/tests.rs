@@ -140,6 +140,7 @@ fn remarks(policy: &Policy, now: u32) -> Vec<String> {
 
 fn verdict(image: &Image, address: &str, now: u32) -> (Action, Reason) {
     let Verdict { action, reason, .. } = image.verdict(&Query {
+        heading: crate::compile::Heading::default(),
         address: address.parse().unwrap(),
         now: Instant(now),
         failsafe: &[],
@@ -259,6 +260,7 @@ fn explanation_names_everything_that_led_to_the_verdict() {
     let failsafe = ["22.0.0.0/30".parse().unwrap()];
     let explain = |address: &str, now, failsafe| {
         image.explain(&Query {
+            heading: crate::compile::Heading::default(),
             address: address.parse().unwrap(),
             now: Instant(now),
             failsafe,
@@ -356,6 +358,7 @@ fn samples_hold_every_class_override_and_changed_prefix() {
     }
     for sample in &sampled {
         let query = Query {
+            heading: crate::compile::Heading::default(),
             address: sample.address,
             now: Instant(1_000),
             failsafe: &[],

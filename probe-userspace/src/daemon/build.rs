@@ -35,7 +35,13 @@ pub fn compile_policy(
     now: Instant,
     mut diagnostics: Vec<Diagnostic>,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (image, mut more) = compile(policy, text, location, now);
+    let (image, mut more) = compile(
+        policy,
+        text,
+        location,
+        now,
+        &crate::compile::FrameSettings::default(),
+    );
     diagnostics.append(&mut more);
     match image {
         Some(image) => Ok((image, diagnostics)),

@@ -30,7 +30,11 @@ use probe_common::{
 use serde::Serialize;
 
 use self::{counters::Totals, generation::Generation, object::Loaders, pins::Pins, shared::SharedMaps};
-use crate::{compile::Image, host::ModeChoice, instant::Instant};
+use crate::{
+    compile::Image,
+    host::{EgressHook, ModeChoice, TableSizes},
+    instant::Instant,
+};
 
 pub use detach::detach_all;
 pub use error::DataplaneError;
@@ -46,6 +50,25 @@ pub struct Settings {
     pub pin_dir: Option<PathBuf>,
     /// What the entry program does with a packet if no generation can be called.
     pub no_generation_pass: bool,
+    /// How leaving packets are seen.
+    pub egress: EgressHook,
+    /// Sizes of shared tables; those that are pinned already keep theirs.
+    pub sizes: TableSizes,
+    /// Whether the host judges only some VLANs of an interface: then the entry program asks
+    /// [`Dataplane::set_vlans`]'s table.
+    pub vlan_filter: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pin_dir: None,
+            no_generation_pass: false,
+            egress: EgressHook::Auto,
+            sizes: TableSizes::default(),
+            vlan_filter: false,
+        }
+    }
 }
 
 /// XDP mode of a link. `skb` is slower: the packet is judged after the kernel has built its buffer.

@@ -225,6 +225,12 @@ impl StatePage {
         self.field(offset_of!(State, halted_until_s))
     }
 
+    /// See [`State::own_filter`]; `idx` below four.
+    pub fn own_filter(&self, idx: usize) -> &AtomicU64 {
+        assert!(idx < 4, "the filter has four words");
+        self.field(offset_of!(State, own_filter) + idx * size_of::<u64>())
+    }
+
     /// All fields, each read once.
     pub fn read(&self) -> State {
         let load = |field: &AtomicU64| field.load(Ordering::Acquire);
@@ -233,6 +239,7 @@ impl StatePage {
             wall_offset_ns: load(self.wall_offset_ns()),
             halted_until_s: load(self.halted_until_s()),
             n_runtime_denies: load(self.field(offset_of!(State, n_runtime_denies))),
+            own_filter: std::array::from_fn(|idx| load(self.own_filter(idx))),
         }
     }
 

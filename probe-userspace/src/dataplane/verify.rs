@@ -49,6 +49,7 @@ pub fn run(program: &Xdp, address: IpAddr, state: SampleState) -> Result<Verdict
         .map_err(|error| DataplaneError::kernel("running a sample", &error))?;
     SampleVerdict(result.return_value)
         .unpack()
+        .map(|(verdict, _)| verdict)
         .ok_or_else(|| DataplaneError::Kernel {
             what: "running a sample".to_owned(),
             reason: format!(
@@ -98,6 +99,7 @@ pub fn verify(
         for instant in [Instant(until_s - 1), Instant(until_s)] {
             for address in &addresses {
                 let query = Query {
+                    heading: crate::compile::Heading::default(),
                     address: *address,
                     now: instant,
                     failsafe: &[],

@@ -182,6 +182,7 @@ fn read_exemptions<'a>(
                 reason,
                 until,
                 orders,
+                phases: Vec::new(),
             });
         }
     }

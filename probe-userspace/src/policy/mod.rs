@@ -27,7 +27,8 @@ pub(crate) mod value;
 pub use countries::{Country, countries, find_country};
 pub use groups::{BUILT_IN_GROUPS, BuiltInGroup};
 pub use model::{
-    Deny, Exemption, Expectation, Located, Order, Policy, PrefixList, Rule, Selector, SelectorItem,
+    Deny, Events, Exemption, Expectation, Located, Order, Phase, Policy, PrefixList, Rule, Selector,
+    SelectorItem, Service, Tier, Treatment,
 };
 pub use parse::parse;
 pub use text::decode;

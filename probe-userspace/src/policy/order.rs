@@ -196,16 +196,18 @@ fn read_rules<'a>(
         let Some(table) = Table::open(document, item, &RULE) else {
             continue;
         };
-        let action = table.read(document, "action", action);
+        let decision = table.read(document, "action", action);
         let no_exemptions = match table.get("no_exemptions") {
             Some(item) => flag(document, item),
             None => Some(false),
         };
         let selector = read_selector(document, &table, groups);
-        if let (Some(action), Some(no_exemptions), Some(selector)) = (action, no_exemptions, selector) {
+        if let (Some(decision), Some(no_exemptions), Some(selector)) = (decision, no_exemptions, selector) {
             rules.push(Rule {
                 place: table.place,
-                action,
+                decision,
+                phases: Vec::new(),
+                services: None,
                 selector,
                 no_exemptions,
             });

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use probe_common::Action;
+use probe_common::Decision;
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -127,7 +127,7 @@ fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option
     let unknown = root.read(document, "unknown", action);
     let lan = match root.get("lan") {
         Some(item) => action(document, item),
-        None => Some(Action::Pass),
+        None => Some(Decision::PASS),
     };
     let groups = read_groups(document, &root);
     let orders = read_orders(document, &root, &groups);
@@ -141,6 +141,10 @@ fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option
         default: default?,
         unknown: unknown?,
         lan: lan?,
+        replies: true,
+        events: None,
+        tiers: Vec::new(),
+        services: Vec::new(),
         orders: orders.orders,
         allows: lists.allows,
         denies: lists.denies,
@@ -192,7 +196,12 @@ fn read_tests<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<Expectat
         let expect = table.read(document, "expect", action);
         let at = table.read(document, "at", instant);
         if let (Some(address), Some(expect)) = (address, expect) {
-            tests.push(Expectation { address, expect, at });
+            tests.push(Expectation {
+                address,
+                expect,
+                heading: crate::compile::Heading::default(),
+                at,
+            });
         }
     }
     tests

@@ -1,6 +1,6 @@
 //! Typed values: texts, flags, lists, actions, instants.
 
-use probe_common::Action;
+use probe_common::{Action, Decision};
 use toml::de::DeValue;
 
 use super::{
@@ -182,7 +182,7 @@ const ACTION_SYNONYMS: &[(&str, &str)] = &[
 const LATER_ACTIONS: &[&str] = &["count", "mark", "limit", "redirect", "drain", "reject"];
 
 /// `pass` or `drop`.
-pub(crate) fn action(document: &mut Document<'_>, item: Item<'_>) -> Option<Action> {
+pub(crate) fn action(document: &mut Document<'_>, item: Item<'_>) -> Option<Decision> {
     if let DeValue::String(value) = item.node.get_ref()
         && LATER_ACTIONS.contains(&value.as_ref())
     {
@@ -193,7 +193,7 @@ pub(crate) fn action(document: &mut Document<'_>, item: Item<'_>) -> Option<Acti
         );
         return None;
     }
-    choice(document, item, ACTIONS, ACTION_SYNONYMS)
+    choice(document, item, ACTIONS, ACTION_SYNONYMS).map(Decision::new)
 }
 
 /// An instant: a TOML date-time with offset, or the same in a string.

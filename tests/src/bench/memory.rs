@@ -40,6 +40,7 @@ pub fn measure(world: &Arc<Location>) -> anyhow::Result<Memory> {
     let mut dataplane = Dataplane::open(&Settings {
         pin_dir: Some(pin_dir.clone()),
         no_generation_pass: false,
+        ..Default::default()
     })?;
     dataplane.publish(&images::image(&text, world)?, None)?;
     let (mut generation_bytes, mut location_bytes) = (0, 0);

@@ -94,6 +94,7 @@ fn compare(wire: &Wire, case: &Case, rounds: usize, n_packets: u32) -> anyhow::R
     let mut dataplane = Dataplane::open(&Settings {
         pin_dir: None,
         no_generation_pass: false,
+        ..Default::default()
     })?;
     dataplane.publish(&case.image, None)?;
     let mut peers = Ebpf::load(PEERS).context("cannot load the peers")?;

@@ -49,6 +49,7 @@ pub fn measure(world: &Arc<Location>, times: usize) -> anyhow::Result<(Vec<Publi
         let mut dataplane = Dataplane::open(&Settings {
             pin_dir: None,
             no_generation_pass: false,
+            ..Default::default()
         })?;
         let started = Stopwatch::now();
         let location = Arc::new(geo::read_database(

@@ -143,6 +143,7 @@ fn links_get_the_entry_program_of_the_process_that_opens_them() {
     let settings = |no_generation_pass| Settings {
         pin_dir: Some(fs.bpffs().join("cordon")),
         no_generation_pass,
+        ..Default::default()
     };
     let image = images::image(images::PASS_ALL, &location()).unwrap();
     let attached_program = || {
@@ -185,6 +186,7 @@ fn a_halt_holds_without_a_generation_too() {
     let mut dataplane = Dataplane::open(&Settings {
         pin_dir: None,
         no_generation_pass: true,
+        ..Default::default()
     })
     .unwrap();
     assert_eq!(action(&dataplane, RU), XDP_PASS, "the host file says pass");

@@ -65,7 +65,7 @@ fn without_generation(ctx: &XdpContext, is_halted: bool) -> Verdict {
         Ok(facts) => facts,
         Err(answer) => return answer,
     };
-    if is_failsafe(&facts) {
+    if is_failsafe(&facts.source) {
         return Verdict::without_class(Action::Pass, Reason::NoGenerationFailsafe);
     }
     if is_halted {

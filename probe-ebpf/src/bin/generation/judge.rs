@@ -8,7 +8,10 @@ use probe_common::{
     Action, FOREVER, OverrideValue, Reason, Verdict, class, limits::OVERRIDE_MAX_LEVELS, profile,
 };
 
-use probe_ebpf::{clock, parse::Facts};
+use probe_ebpf::{
+    clock,
+    parse::{Address, Facts},
+};
 
 use crate::{
     generation_maps::{
@@ -84,7 +87,7 @@ impl Env {
 #[inline(always)]
 pub fn judge(facts: &Facts, env: &mut Env) -> Verdict {
     if env.is_halted() {
-        return if env.with_shared && is_failsafe(facts) {
+        return if env.with_shared && is_failsafe(&facts.source) {
             Verdict::without_class(Action::Pass, Reason::HaltedFailsafe)
         } else {
             Verdict::without_class(Action::Drop, Reason::Halted)
@@ -106,7 +109,7 @@ pub fn judge(facts: &Facts, env: &mut Env) -> Verdict {
         return verdict(Action::Pass, Reason::PolicyPass);
     }
 
-    if env.with_shared && is_failsafe(facts) {
+    if env.with_shared && is_failsafe(&facts.source) {
         return verdict(Action::Pass, Reason::Failsafe);
     }
     if !overrides.asked {
@@ -138,8 +141,8 @@ impl Overrides {
     fn of(facts: &Facts, env: &mut Env) -> Self {
         let mut policy = profile::ALL_ORDERS;
         let mut runtime = profile::ALL_ORDERS;
-        match facts {
-            Facts::V4(source) => {
+        match &facts.source {
+            Address::V4(source) => {
                 if HAS_OVERRIDES.load() != 0 {
                     policy = live_profile(&OVERRIDES_V4, Key::new(32, *source), env);
                 }
@@ -147,7 +150,7 @@ impl Overrides {
                     runtime = live_profile(&RUNTIME_V4, Key::new(32, *source), env);
                 }
             }
-            Facts::V6(source) => {
+            Address::V6(source) => {
                 if HAS_OVERRIDES.load() != 0 {
                     policy = live_profile(&OVERRIDES_V6, Key::new(128, *source), env);
                 }
@@ -190,9 +193,9 @@ fn live_profile<K: Copy, const MAX: usize>(
 
 #[inline(always)]
 fn class_of(facts: &Facts) -> u16 {
-    let value = match facts {
-        Facts::V4(source) => LOCATION_V4.get(&Key::new(32, *source)),
-        Facts::V6(source) => LOCATION_V6.get(&Key::new(128, *source)),
+    let value = match &facts.source {
+        Address::V4(source) => LOCATION_V4.get(&Key::new(32, *source)),
+        Address::V6(source) => LOCATION_V6.get(&Key::new(128, *source)),
     };
     value.map_or(class::UNKNOWN, |value| value.class)
 }
@@ -211,7 +214,7 @@ fn cell_passes(profile: u8, class: u16, env: &mut Env) -> bool {
         let Some(stages) = STAGES.get(stages_idx) else {
             return false;
         };
-        return stages.action_at(env.now_s()) == Action::Pass as u8;
+        return stages.decision_at(env.now_s()).action_code() == Action::Pass as u8;
     }
     cell.0 == Action::Pass as u32
 }

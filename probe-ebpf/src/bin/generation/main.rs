@@ -55,7 +55,7 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
         Ok(facts) => judge(&facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
         Err(answer) => answer,
     };
-    SampleVerdict::pack(verdict).0
+    SampleVerdict::pack(verdict, 0).0
 }
 
 #[unsafe(link_section = "license")]

@@ -27,6 +27,7 @@ impl Engine {
         let failsafe = self.settings.failsafe_prefixes();
         let now = Instant::now();
         let query = Query {
+            heading: crate::compile::Heading::default(),
             address,
             now,
             failsafe: &failsafe,

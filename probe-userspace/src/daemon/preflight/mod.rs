@@ -151,6 +151,7 @@ struct Cause {
 
 fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
     let query = Query {
+        heading: crate::compile::Heading::default(),
         address,
         now: at,
         failsafe: &[],
