@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use cordon::{
-    compile::{Image, compile},
+    compile::{FrameSettings, Image, compile},
     geo::{self, Location},
     host::FieldChoice,
     instant::Instant,
@@ -36,7 +36,7 @@ pub fn image(text: &str, location: &Arc<Location>) -> anyhow::Result<Arc<Image>>
     let Some(policy) = policy else {
         bail!("{}", join(&remarks))
     };
-    let (image, remarks) = compile(&policy, text, location, Instant::now());
+    let (image, remarks) = compile(&policy, text, location, Instant::now(), &FrameSettings::default());
     image.map(Arc::new).with_context(|| join(&remarks))
 }
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use cordon::{
-    compile::{Image, Query, compile},
+    compile::{FrameSettings, Heading, Image, Query, compile},
     diagnostic::{Diagnostic, has_errors},
     geo::{self, EMBEDDED_NAME, GeoChoice, Location},
     host::FieldChoice,
@@ -13,7 +13,7 @@ use cordon::{
     policy,
 };
 use ipnet::IpNet;
-use probe_common::{Action, Verdict};
+use probe_common::{Fate, Verdict};
 
 use crate::{probes::Outcome, raw_database::RawDatabase};
 
@@ -72,7 +72,13 @@ impl Oracle {
         let Some(parsed) = parsed.filter(|_| !has_errors(&diagnostics)) else {
             bail!("the policy is refused:\n{}", listed(&diagnostics));
         };
-        let (image, diagnostics) = compile(&parsed, text, &self.location, Instant::now());
+        let (image, diagnostics) = compile(
+            &parsed,
+            text,
+            &self.location,
+            Instant::now(),
+            &FrameSettings::default(),
+        );
         let Some(image) = image else {
             bail!("the policy does not compile:\n{}", listed(&diagnostics));
         };
@@ -96,9 +102,9 @@ impl Expectations {
 
     /// What a probe from an address must meet now.
     pub fn outcome(&self, address: IpAddr) -> Outcome {
-        match self.verdict(address).action {
-            Action::Pass => Outcome::Passed,
-            Action::Drop => Outcome::Blocked,
+        match self.verdict(address).fate() {
+            Fate::Passed => Outcome::Passed,
+            _ => Outcome::Blocked,
         }
     }
 

@@ -4,13 +4,13 @@
 use std::{fs, path::Path, sync::Arc};
 
 use cordon::{
-    compile::{Query, compile},
+    compile::{FrameSettings, Heading, Query, compile},
     geo::{self, GeoChoice, Location},
     host::{self, FieldChoice},
     instant::Instant,
     policy::{self, Policy},
 };
-use probe_common::Action;
+use probe_common::Decision;
 
 const POLICIES: [&str; 4] = ["allow-only", "block-list", "two-orders", "worldwide-halt"];
 
@@ -73,7 +73,7 @@ fn examples_compile_and_their_tests_hold() {
     let location = embedded();
     for name in POLICIES {
         let (parsed, text) = parse_example(name);
-        let (image, remarks) = compile(&parsed, &text, &location, now());
+        let (image, remarks) = compile(&parsed, &text, &location, now(), &FrameSettings::default());
         assert!(remarks.is_empty(), "{}", remarks[0]);
         let image = image.expect("no remarks, so an image");
         for test in &parsed.tests {
@@ -85,7 +85,7 @@ fn examples_compile_and_their_tests_hold() {
             });
             assert_eq!(
                 verdict.action,
-                test.expect,
+                test.expect.action(),
                 "{}: {} is of class {}",
                 test.address.place,
                 test.address.value,
@@ -103,10 +103,10 @@ fn a_test_that_does_not_hold_refuses_the_policy() {
         for idx in 0..parsed.tests.len() {
             let mut wrong = parsed.clone();
             wrong.tests[idx].expect = match wrong.tests[idx].expect {
-                Action::Pass => Action::Drop,
-                Action::Drop => Action::Pass,
+                Decision::PASS => Decision::DROP,
+                _ => Decision::PASS,
             };
-            let (image, remarks) = compile(&wrong, &text, &location, now());
+            let (image, remarks) = compile(&wrong, &text, &location, now(), &FrameSettings::default());
             assert!(
                 image.is_none(),
                 "{name}: test {idx} was turned around and nothing noticed"

@@ -49,7 +49,8 @@ fn policy_remarks(file: &str, text: &str) -> Vec<Diagnostic> {
     if let Some(parsed) = parsed {
         let now =
             Instant::parse("2026-11-20T12:00:00Z").expect("a fixed instant, so that remarks never change");
-        let (_, compile_remarks) = compile::compile(&parsed, text, &LOCATION, now);
+        let (_, compile_remarks) =
+            compile::compile(&parsed, text, &LOCATION, now, &compile::FrameSettings::default());
         remarks.extend(compile_remarks);
     }
     remarks
