@@ -38,7 +38,7 @@ use crate::{
 
 pub use detach::detach_all;
 pub use error::DataplaneError;
-pub use object::PEERS;
+pub use object::{GENERATION, PEERS};
 pub use publish::Staged;
 pub use sys::{boot_ns, interface_index, unix_ns};
 
