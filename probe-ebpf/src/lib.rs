@@ -9,6 +9,7 @@ pub mod clock;
 pub mod packet;
 pub mod parse;
 pub mod record;
+pub mod skb;
 
 /// Every program needs one; the verifier would refuse a program that can get here.
 #[cfg(target_arch = "bpf")]
