@@ -28,7 +28,7 @@ mod verdict;
 pub use cell::{Cell, Decision, Stages};
 pub use counter::{Counter, counter_at, counter_index, n_counters};
 pub use dscp::{with_dscp_v4, with_dscp_v6};
-pub use event::{Event, event_counter};
+pub use event::{Event, event_counter, leading_bits_v4, leading_bits_v6};
 pub use flow::{Flow, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 pub use frame::{Nat64, Nat64Prefixes, embedded_v4};
 pub use overrides::{FOREVER, OverrideValue, profile};
