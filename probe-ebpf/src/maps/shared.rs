@@ -40,6 +40,12 @@ pub static ETHERTYPES: PerCpuHashMap<u16, Counter, { MAX_ETHERTYPES as usize }> 
 /// Element of [`ETHERTYPES`] for types that found no room. No frame has this type: it would be a length.
 const OTHER_ETHERTYPES: u16 = 0;
 
+/// A static, because the verifier refuses the call that would clear it on the stack.
+static NOTHING_COUNTED: Counter = Counter {
+    packets: 0,
+    bytes: 0,
+};
+
 /// Whether the source is one that no policy can block.
 #[inline(always)]
 pub fn is_failsafe(source: &Address) -> bool {
@@ -71,31 +77,31 @@ pub fn count_not_ip(ctx: &XdpContext, answer: &Answer) {
     if !matches!(answer.verdict.reason, Reason::NotIp) {
         return;
     }
-    let Some(counter) = ethertype_counter(answer.ethertype) else {
+    let bytes = frame_len(ctx);
+    if add(answer.ethertype, bytes) {
         return;
+    }
+    // What takes the rest must be there before the table is full. If another CPU was faster, its entry is as good.
+    if ETHERTYPES.get_ptr(OTHER_ETHERTYPES).is_none() {
+        let _ = ETHERTYPES.insert(OTHER_ETHERTYPES, &NOTHING_COUNTED, u64::from(BPF_NOEXIST));
+    }
+    let _ = ETHERTYPES.insert(answer.ethertype, &NOTHING_COUNTED, u64::from(BPF_NOEXIST));
+    if !add(answer.ethertype, bytes) {
+        add(OTHER_ETHERTYPES, bytes);
+    }
+}
+
+/// Whether the type is one that is counted.
+#[inline(always)]
+fn add(ethertype: u16, bytes: u64) -> bool {
+    let Some(counter) = ETHERTYPES.get_ptr_mut(ethertype) else {
+        return false;
     };
     // SAFETY: the pointer is to this CPU's own copy of a map value, and no other XDP program interrupts this one
     // here, so there is no second writer.
     unsafe {
         (*counter).packets += 1;
-        (*counter).bytes += frame_len(ctx);
+        (*counter).bytes += bytes;
     }
-}
-
-#[inline(always)]
-fn ethertype_counter(ethertype: u16) -> Option<*mut Counter> {
-    if let Some(counter) = ETHERTYPES.get_ptr_mut(ethertype) {
-        return Some(counter);
-    }
-    // What takes the rest must be there before the table is full. An entry that another CPU made meanwhile is as
-    // good as one made here, so the results of inserting do not matter.
-    let zero = Counter::default();
-    if ETHERTYPES.get_ptr_mut(OTHER_ETHERTYPES).is_none() {
-        let _ = ETHERTYPES.insert(OTHER_ETHERTYPES, &zero, u64::from(BPF_NOEXIST));
-    }
-    let _ = ETHERTYPES.insert(ethertype, &zero, u64::from(BPF_NOEXIST));
-    match ETHERTYPES.get_ptr_mut(ethertype) {
-        Some(counter) => Some(counter),
-        None => ETHERTYPES.get_ptr_mut(OTHER_ETHERTYPES),
-    }
+    true
 }

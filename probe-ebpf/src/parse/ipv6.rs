@@ -27,8 +27,7 @@ pub(super) fn parse(
     if header[0] >> 4 != 6 {
         return Err(MALFORMED);
     }
-    let mut source = [0; 16];
-    source.copy_from_slice(&header[SOURCE_OFFSET..SOURCE_OFFSET + 16]);
+    let source: [u8; 16] = *header[SOURCE_OFFSET..].first_chunk().ok_or(TRUNCATED)?;
     // IPv4-mapped addresses belong into sockets, never onto a wire (RFC 6890 section 2.2.3).
     if source[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] {
         return Err(MALFORMED);
