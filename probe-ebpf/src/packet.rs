@@ -31,11 +31,13 @@ pub(crate) fn view<'a, const N: usize>(
     offset: usize,
     buffer: &'a mut MaybeUninit<[u8; N]>,
 ) -> Option<&'a [u8; N]> {
-    let start = ctx.data() + offset;
-    if start + N <= ctx.data_end() {
+    // As a pointer, not as a number: the compiler keeps `start` as it is then, and the verifier sees that what is read
+    // is what was compared.
+    let start = (ctx.data() as *const u8).wrapping_add(offset);
+    if start.wrapping_add(N) as usize <= ctx.data_end() {
         // SAFETY: `start..start + N` lies within `data..data_end`, checked above; `[u8; N]` has no alignment
         // and no invalid values. The callers in this crate write to the frame only after their last look at a view.
-        return Some(unsafe { &*(start as *const [u8; N]) });
+        return Some(unsafe { &*start.cast() });
     }
     // SAFETY: `ctx` is the program's context and `buffer` is `N` writable bytes on the stack.
     let res = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset as u32, buffer.as_mut_ptr().cast(), N as u32) };
@@ -46,10 +48,10 @@ pub(crate) fn view<'a, const N: usize>(
 /// Writes `N` bytes at `offset`. Whether the frame has them: if not, nothing is written.
 #[inline(always)]
 pub fn write<const N: usize>(ctx: &XdpContext, offset: usize, bytes: &[u8; N]) -> bool {
-    let start = ctx.data() + offset;
-    if start + N <= ctx.data_end() {
+    let start = (ctx.data() as *mut u8).wrapping_add(offset);
+    if start.wrapping_add(N) as usize <= ctx.data_end() {
         // SAFETY: as in `view`; nothing else refers to the frame while this function runs.
-        unsafe { (start as *mut [u8; N]).write(*bytes) };
+        unsafe { start.cast::<[u8; N]>().write(*bytes) };
         return true;
     }
     // SAFETY: `ctx` is the program's context and `bytes` is `N` readable bytes (`bpf_xdp_store_bytes`, Linux 5.18).

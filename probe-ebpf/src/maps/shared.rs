@@ -41,10 +41,7 @@ pub static ETHERTYPES: PerCpuHashMap<u16, Counter, { MAX_ETHERTYPES as usize }> 
 const OTHER_ETHERTYPES: u16 = 0;
 
 /// A static, because the verifier refuses the call that would clear it on the stack.
-static NOTHING_COUNTED: Counter = Counter {
-    packets: 0,
-    bytes: 0,
-};
+static NOTHING_COUNTED: Counter = Counter { packets: 0, bytes: 0 };
 
 /// Whether the source is one that no policy can block.
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Where the IP header is: Ethernet, VLAN tags, PPPoE.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::{Action, Reason, Verdict, limits::VLAN_MAX_DEPTH, scope::UNTAGGED};
 
 use super::{Answer, TRUNCATED, drop, pass};
@@ -32,6 +32,9 @@ const MIN_ETHERTYPE: u16 = 1536;
 // PPP protocol numbers, as registered by IANA.
 const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
+
+/// No IP header begins later in a frame: Ethernet, four tags, PPPoE.
+const OFFSET_MASK: usize = 0x3f;
 
 /// VLAN tags of a frame inside a tunnel that are read.
 const INNER_VLAN_MAX_DEPTH: usize = 2;
@@ -65,9 +68,33 @@ pub(super) struct Ip {
     pub(super) is_v6: bool,
 }
 
+/// Finds the IP header of a frame, or the answer that needs none.
 #[inline(always)]
-pub(super) fn find_ip(ctx: &XdpContext, base: usize) -> Result<Ip, Answer> {
-    let mut offset = base + ETH_ADDRS_LEN;
+pub(super) fn find_ip(ctx: &XdpContext) -> Result<Ip, Answer> {
+    let ethertype = u16::from_be_bytes(read(ctx, ETH_ADDRS_LEN).ok_or(TRUNCATED)?);
+    match is_ipv6_ethertype(ethertype) {
+        Some(is_v6) => Ok(Ip {
+            offset: ETH_ADDRS_LEN + ETHERTYPE_LEN,
+            vlan: UNTAGGED as u16,
+            is_v6,
+        }),
+        None => Found(cordon_find_ip(ctx.ctx)).unpack(),
+    }
+}
+
+/// What is behind the first type of a frame if that is not IP's.
+///
+/// A function of its own for the verifier: it forgets here how many tags there were, instead of going through all
+/// that follows once for each number of them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_find_ip(ctx: *mut xdp_md) -> u64 {
+    Found::pack(find_ip_behind_tags(&XdpContext::new(ctx))).0
+}
+
+#[inline(always)]
+fn find_ip_behind_tags(ctx: &XdpContext) -> Result<Ip, Answer> {
+    let mut offset = ETH_ADDRS_LEN;
     let mut vlan = UNTAGGED as u16;
     // One round more than there may be tags: the last round reads the ethertype behind the last tag.
     for _ in 0..=VLAN_MAX_DEPTH {
@@ -95,6 +122,51 @@ pub(super) fn find_ip(ctx: &XdpContext, base: usize) -> Result<Ip, Answer> {
         }
     }
     Err(drop(Reason::DeepVlan))
+}
+
+/// The result of [`find_ip_behind_tags`] in one register: bit 0 whether it is an answer. Of an IP header, bit 1
+/// whether it is IPv6, 8-15 the offset, 16-31 the VLAN. Of an answer, 8-15 the action, 16-23 the reason, 32-47 the
+/// ethertype.
+#[derive(Clone, Copy)]
+struct Found(u64);
+
+impl Found {
+    const ANSWER: u64 = 1;
+    const IS_V6: u64 = 2;
+
+    #[inline(always)]
+    fn pack(result: Result<Ip, Answer>) -> Self {
+        Self(match result {
+            Ok(ip) => u64::from(ip.is_v6) << 1 | (ip.offset as u64) << 8 | u64::from(ip.vlan) << 16,
+            Err(answer) => {
+                Self::ANSWER
+                    | (answer.verdict.action as u64) << 8
+                    | (answer.verdict.reason as u64) << 16
+                    | u64::from(answer.ethertype) << 32
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn unpack(self) -> Result<Ip, Answer> {
+        if self.0 & Self::ANSWER == 0 {
+            return Ok(Ip {
+                offset: (self.0 >> 8) as usize & OFFSET_MASK,
+                vlan: (self.0 >> 16) as u16,
+                is_v6: self.0 & Self::IS_V6 != 0,
+            });
+        }
+        let (Some(action), Some(reason)) = (
+            Action::from_code((self.0 >> 8) as u8),
+            Reason::from_code((self.0 >> 16) as u8),
+        ) else {
+            return Err(TRUNCATED);
+        };
+        Err(Answer {
+            verdict: Verdict::without_class(action, reason),
+            ethertype: (self.0 >> 32) as u16,
+        })
+    }
 }
 
 /// A PPPoE session carries PPP without flags and address (RFC 2516). Linux takes the protocol in its compressed form

@@ -79,11 +79,11 @@ pub struct Answer {
     pub ethertype: u16,
 }
 
-/// Reads a frame that starts at `base` (0 for a frame from the wire). `Err` is an answer that holds under any
+/// Reads a frame. `Err` is an answer that holds under any
 /// policy.
 #[inline(always)]
-pub fn parse(ctx: &XdpContext, base: usize, options: &FrameOptions) -> Result<Facts, Answer> {
-    let ip = ethernet::find_ip(ctx, base)?;
+pub fn parse(ctx: &XdpContext, options: &FrameOptions) -> Result<Facts, Answer> {
+    let ip = ethernet::find_ip(ctx)?;
     if ip.is_v6 {
         ipv6::parse(ctx, ip.offset, ip.vlan, options)
     } else {

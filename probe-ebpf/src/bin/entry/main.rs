@@ -82,7 +82,7 @@ fn is_vlan_judged(ctx: &XdpContext) -> bool {
 /// decides about the rest, unless the host is halted.
 #[inline(always)]
 fn without_generation(ctx: &XdpContext, is_halted: bool) -> Verdict {
-    let facts = match parse(ctx, 0, &FrameOptions::WITHOUT_GENERATION) {
+    let facts = match parse(ctx, &FrameOptions::WITHOUT_GENERATION) {
         Ok(facts) => facts,
         Err(answer) => {
             count_not_ip(ctx, &answer);

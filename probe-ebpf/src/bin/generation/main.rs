@@ -9,7 +9,7 @@
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict};
 use probe_ebpf::{
-    packet::read,
+    packet::{adjust_head, read},
     parse::{FrameOptions, parse},
     record::record,
 };
@@ -38,7 +38,7 @@ fn options() -> FrameOptions {
 /// Judges a packet from an interface. Lives in a slot of the program array; the entry program calls it.
 #[xdp(frags)]
 pub fn cordon_gen(ctx: XdpContext) -> u32 {
-    let verdict = match parse(&ctx, 0, &options()) {
+    let verdict = match parse(&ctx, &options()) {
         Ok(facts) if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) => {
             Verdict::without_class(Action::Drop, Reason::Martian)
         }
@@ -65,6 +65,10 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
     let Some(header) = read::<HEADER_LEN>(&ctx, 0) else {
         return u32::MAX;
     };
+    // What remains is a frame like any other.
+    if !adjust_head(&ctx, HEADER_LEN as i32) {
+        return u32::MAX;
+    }
     let word = |idx: usize| {
         u32::from_ne_bytes([
             header[idx * 4],
@@ -73,7 +77,7 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
             header[idx * 4 + 3],
         ])
     };
-    let verdict: Verdict = match parse(&ctx, HEADER_LEN, &options()) {
+    let verdict: Verdict = match parse(&ctx, &options()) {
         Ok(facts) => judge(&ctx, &facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
         Err(answer) => answer.verdict,
     };
