@@ -12,24 +12,20 @@ pub fn record<const MAX: usize>(
     counters: &PerCpuArray<Counter, MAX>,
     verdict: Verdict,
 ) -> u32 {
-    count(counters, verdict, || frame_len(ctx));
+    count(counters, verdict, frame_len(ctx));
     xdp_action_of(verdict)
 }
 
-/// Counts a packet. Its length is the one it came with, which is asked only if there is something to add it to.
+/// Counts a packet of the length that it came with.
 #[inline(always)]
-pub fn count<const MAX: usize>(
-    counters: &PerCpuArray<Counter, MAX>,
-    verdict: Verdict,
-    bytes: impl FnOnce() -> u64,
-) {
+pub fn count<const MAX: usize>(counters: &PerCpuArray<Counter, MAX>, verdict: Verdict, bytes: u64) {
     if let Some(counter) = counters.get_ptr_mut(counter_index(verdict.reason, verdict.class)) {
         // SAFETY: the pointer is to this CPU's own copy of a map value. XDP and tc programs run with softirqs off or
         // in one, and each reason is counted at one of the two hooks only, so there is no second writer on this CPU
         // and no need of atomics.
         unsafe {
             (*counter).packets += 1;
-            (*counter).bytes += bytes();
+            (*counter).bytes += bytes;
         }
     }
 }

@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Bucket, BucketKey, Event, Flow, FlowKey, Target, cap, event_counter,
+    Bucket, BucketKey, Flow, FlowKey, Target, cap, event_counter,
     limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, MAX_INTERFACES},
 };
 
@@ -29,9 +29,9 @@ pub static BUCKETS: LruHashMap<BucketKey, Bucket, { BUCKET_ENTRIES as usize }> =
 #[btf_map]
 pub static CAPS: PerCpuArray<u64, { cap::N as usize }> = PerCpuArray::new();
 
-/// Shared: sampled verdicts.
+/// Shared: sampled verdicts ([`probe_common::Event`]). A ring buffer has no values, and libbpf refuses one that names a type.
 #[btf_map]
-pub static EVENTS: RingBuf<Event, { EVENT_RING_BYTES as usize }> = RingBuf::new();
+pub static EVENTS: RingBuf<(), { EVENT_RING_BYTES as usize }> = RingBuf::new();
 
 /// Shared: what became of events.
 #[btf_map]

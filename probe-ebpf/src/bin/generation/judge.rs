@@ -7,7 +7,6 @@
 use aya_ebpf::{btf_maps::lpm_trie::Key, programs::XdpContext};
 use probe_common::{Action, Decision, Reason, Verdict, class, profile};
 use probe_ebpf::{
-    l4::l4,
     parse::{Address, Facts, destination, judged},
     tunnel::{inner_source, is_tunnel},
 };
@@ -17,8 +16,9 @@ use crate::{
     frame_options,
     generation_maps::{HAS_DENIES, HAS_STAGES, INSPECT_INNER, LOCATION_V4, LOCATION_V6, STAGES, cell},
     overrides::Overrides,
-    scope::{self, Endpoint},
+    scope::{self, Endpoint, Heading},
     shared_maps::{is_failsafe, is_failsafe_source},
+    transport::Transport,
 };
 
 /// What is decided about a packet.
@@ -59,43 +59,105 @@ impl Judgement {
     }
 }
 
+/// Whom a packet is judged by: its source, or where a leaving one goes.
+pub trait Party {
+    /// The address that is judged.
+    fn address(&self) -> Address;
+    /// Whether no policy can block it.
+    fn is_failsafe(&self) -> bool;
+}
+
+/// A packet that came in.
+struct Received<'a> {
+    ctx: &'a XdpContext,
+    facts: &'a Facts,
+}
+
+impl Party for Received<'_> {
+    #[inline(always)]
+    fn address(&self) -> Address {
+        self.facts.source
+    }
+
+    #[inline(always)]
+    fn is_failsafe(&self) -> bool {
+        is_failsafe_source(self.ctx, self.facts)
+    }
+}
+
+impl Heading for Received<'_> {
+    #[inline(always)]
+    fn vlan(&self) -> u16 {
+        self.facts.vlan
+    }
+
+    #[inline(always)]
+    fn local(&self) -> Option<Address> {
+        destination(self.ctx, self.facts)
+    }
+
+    #[inline(always)]
+    fn endpoint(&self) -> Endpoint {
+        let transport = Transport::of(self.ctx, self.facts);
+        Endpoint {
+            protocol: transport.protocol(),
+            port: transport.ports().map(|(_, destination)| destination),
+        }
+    }
+}
+
+/// An address on the wire, and the one that is judged for it.
+pub struct Remote {
+    wire: Address,
+    judged: Address,
+}
+
+impl Remote {
+    /// Decodes an IPv4 address inside.
+    #[inline(always)]
+    pub fn new(wire: Address) -> Self {
+        Self {
+            wire,
+            judged: judged(wire, &frame_options()),
+        }
+    }
+}
+
+impl Party for Remote {
+    #[inline(always)]
+    fn address(&self) -> Address {
+        self.judged
+    }
+
+    #[inline(always)]
+    fn is_failsafe(&self) -> bool {
+        is_failsafe(&self.judged) || is_failsafe(&self.wire)
+    }
+}
+
 /// Judges a packet that says where it comes from.
 #[inline(always)]
 pub fn judge(ctx: &XdpContext, facts: &Facts, env: &mut Env) -> Judgement {
+    let packet = Received { ctx, facts };
     if env.is_halted() {
-        return if env.with_shared() && is_failsafe_source(ctx, facts) {
+        return if env.with_shared() && packet.is_failsafe() {
             Judgement::without_class(Decision::PASS, Reason::HaltedFailsafe)
         } else {
             Judgement::without_class(Decision::DROP, Reason::Halted)
         };
     }
-    let row = scope::row(
-        env.ifindex(),
-        facts.vlan,
-        || destination(ctx, facts),
-        || {
-            let l4 = l4(ctx, facts);
-            Endpoint {
-                protocol: l4.protocol,
-                port: l4.destination_port,
-            }
-        },
-    );
-    let judgement = judge_address(&facts.source, row, env, || is_failsafe_source(ctx, facts));
+    let row = scope::row(env.ifindex(), &packet);
+    let judgement = judge_party(&packet, row, env);
     if matches!(judgement.reason, Reason::PolicyPass) && is_tunnel(ctx, facts) {
         return judge_tunnel(ctx, facts, judgement, row, env);
     }
     judgement
 }
 
-/// Judges an address by a row of the matrix; `None`: no row is known, so nothing passes.
+/// Judges a party by a row of the matrix; `None`: no row is known, so nothing passes.
 #[inline(always)]
-pub fn judge_address(
-    address: &Address,
-    row: Option<u32>,
-    env: &mut Env,
-    is_failsafe: impl FnOnce() -> bool,
-) -> Judgement {
+pub fn judge_party(party: &impl Party, row: Option<u32>, env: &mut Env) -> Judgement {
+    let address = &party.address();
     let class = class_of(address);
     let judgement = |decision, reason| Judgement {
         decision,
@@ -111,7 +173,7 @@ pub fn judge_address(
         return judgement(decision, Reason::PolicyPass);
     }
 
-    if env.with_shared() && is_failsafe() {
+    if env.with_shared() && party.is_failsafe() {
         return judgement(Decision::PASS, Reason::Failsafe);
     }
     if !overrides.asked {
@@ -147,10 +209,7 @@ fn judge_tunnel(
     if INSPECT_INNER.load() != 0
         && let Some(source) = inner_source(ctx, facts)
     {
-        let inner_judged = judged(source, &frame_options());
-        let inner = judge_address(&inner_judged, row, env, || {
-            is_failsafe(&inner_judged) || is_failsafe(&source)
-        });
+        let inner = judge_party(&Remote::new(source), row, env);
         return if inner.decision.action_code() <= Action::Mark as u8 {
             outer
         } else {

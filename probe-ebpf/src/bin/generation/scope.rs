@@ -29,17 +29,21 @@ pub struct Endpoint {
     pub port: Option<u16>,
 }
 
-/// The row of a packet, by where it goes on this host. `None` if the tables do not know the packet's services:
-/// they were verified before they were published, so that does not happen unless they were tampered with.
-///
-/// Address and endpoint are read only if a service asks for them.
+/// Where a packet goes on this host. A trait, because address and endpoint are read only if a service asks for
+/// them.
+pub trait Heading {
+    /// Outermost VLAN; [`probe_common::scope::UNTAGGED`] if there is none.
+    fn vlan(&self) -> u16;
+    /// The address on this side.
+    fn local(&self) -> Option<Address>;
+    /// What it is for there.
+    fn endpoint(&self) -> Endpoint;
+}
+
+/// The row of a packet. `None` if the tables do not know the packet's services: they were verified before they were
+/// published, so that does not happen unless they were tampered with.
 #[inline(always)]
-pub fn row(
-    ifindex: u32,
-    vlan: u16,
-    local: impl FnOnce() -> Option<Address>,
-    endpoint: impl FnOnce() -> Endpoint,
-) -> Option<u32> {
+pub fn row(ifindex: u32, heading: &impl Heading) -> Option<u32> {
     let dimensions = SCOPE_DIMENSIONS.load();
     if dimensions == 0 {
         return Some(NO_SERVICE);
@@ -50,13 +54,13 @@ pub fn row(
         services &= of_interface(ifindex);
     }
     if dimensions & dimension::VLAN != 0 {
-        services &= bits(SCOPE_VLAN.get(u32::from(vlan)));
+        services &= bits(SCOPE_VLAN.get(u32::from(heading.vlan())));
     }
     if dimensions & dimension::DESTINATION != 0 {
-        services &= of_destination(&local()?);
+        services &= of_destination(&heading.local()?);
     }
     if dimensions & dimension::PROTOCOL != 0 {
-        let (of_endpoint, is_known) = of_endpoint(endpoint());
+        let (of_endpoint, is_known) = of_endpoint(heading.endpoint());
         services &= of_endpoint;
         if !is_known {
             may = MAY;

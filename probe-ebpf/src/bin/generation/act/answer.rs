@@ -7,12 +7,12 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::checksum::{checksum, words};
 use probe_ebpf::{
-    l4::{L4, l4},
     packet::{adjust_head, adjust_tail, frame_len, read, write},
     parse::Facts,
 };
 
-use super::{cap::take_reject, word};
+use super::cap::take_reject;
+use crate::{transport::Transport, word};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -46,34 +46,35 @@ const LINK_MAX: usize = MACS_LEN + 4 * 4 + 8 + 2;
 /// Whether the packet was made an answer. If not, it is to drop, whatever it looks like now.
 #[inline(always)]
 pub fn answer(ctx: &XdpContext, facts: &Facts) -> bool {
-    cordon_answer(ctx.ctx, word::pack(facts)) != 0
+    let transport = Transport::of(ctx, facts);
+    cordon_answer(ctx.ctx, word::pack(facts), transport.word()) != 0
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cordon_answer(ctx: *mut xdp_md, packet: u64) -> u32 {
-    let res = try_answer(&XdpContext::new(ctx), &word::unpack(packet));
+extern "C" fn cordon_answer(ctx: *mut xdp_md, packet: u64, transport: u64) -> u32 {
+    let transport = Transport::from_word(transport);
+    let res = try_answer(&XdpContext::new(ctx), &word::unpack(packet), transport);
     u32::from(res.is_some())
 }
 
 #[inline(always)]
-fn try_answer(ctx: &XdpContext, facts: &Facts) -> Option<()> {
+fn try_answer(ctx: &XdpContext, facts: &Facts, transport: Transport) -> Option<()> {
     let macs: [u8; MACS_LEN] = read(ctx, 0)?;
     let is_to_one = macs[0] & 1 == 0;
-    let l4 = l4(ctx, facts);
-    if !is_to_one || l4.is_later_fragment {
+    if !is_to_one || transport.is_later_fragment() {
         return None;
     }
     let link = Link::read(ctx, facts)?;
-    let protocol = l4.protocol?;
+    let protocol = transport.protocol()?;
     let ip = Ip::read(ctx, facts)?;
     if protocol == PROTO_TCP {
-        let segment = Segment::read(ctx, &l4, &ip)?;
+        let segment = Segment::read(ctx, transport.offset(), &ip)?;
         take_reject().then_some(())?;
         return reset(ctx, &ip, &segment, &macs, &link);
     }
     if protocol == PROTO_ICMP || protocol == PROTO_ICMPV6 {
-        let [icmp_type] = read::<1>(ctx, l4.offset as usize)?;
+        let [icmp_type] = read::<1>(ctx, transport.offset())?;
         let is_question = icmp_type
             == if protocol == PROTO_ICMP {
                 ECHO_REQUEST
@@ -225,14 +226,14 @@ struct Segment {
 impl Segment {
     /// `None` if it is a reset, or if it cannot be read.
     #[inline(always)]
-    fn read(ctx: &XdpContext, l4: &L4, ip: &Ip) -> Option<Self> {
-        let h: [u8; TCP_LEN] = read(ctx, l4.offset as usize)?;
+    fn read(ctx: &XdpContext, offset: usize, ip: &Ip) -> Option<Self> {
+        let h: [u8; TCP_LEN] = read(ctx, offset)?;
         let flags = h[13];
         if flags & TCP_RST != 0 {
             return None;
         }
         let header_len = u32::from(h[12] >> 4) * 4;
-        let before = l4.offset.wrapping_sub(ip.offset as u32);
+        let before = offset.saturating_sub(ip.offset) as u32;
         let payload_len = ip.len.saturating_sub(before.saturating_add(header_len));
         let len = payload_len + u32::from(flags & TCP_SYN != 0) + u32::from(flags & TCP_FIN != 0);
         Some(Self {

@@ -6,12 +6,14 @@ use probe_common::{
 };
 use probe_ebpf::{clock, parse::Address};
 
-use super::{cap::take, word};
+use super::cap::take;
 use crate::{
     actions_maps::{EVENT_COUNTERS, EVENTS},
     generation_maps::{
         EVENT_BITS_V4, EVENT_BITS_V6, EVENT_COST_NS, EVENTS_DROPS, EVENTS_PASSES, META,
     },
+    transport::Transport,
+    word,
 };
 
 /// How far events may run ahead of their rate: a tenth of a second's worth at once.
@@ -24,48 +26,40 @@ const PROTOCOL_SHIFT: u32 = 32;
 const VLAN_SHIFT: u32 = 40;
 const V4: u64 = 1 << 61;
 const V6: u64 = 1 << 62;
-const CHOSEN: u64 = 1 << 63;
-
-/// What an event says about a packet's heading. It is taken down before an action changes the packet.
-#[derive(Clone, Copy, Default)]
-pub struct Heading {
-    /// Source port, host byte order; 0: unknown.
-    pub source_port: u16,
-    /// Destination port, host byte order; 0: unknown.
-    pub destination_port: u16,
-    /// IP protocol number.
-    pub protocol: Option<u8>,
-    /// Outermost VLAN.
-    pub vlan: u16,
-}
+const DRAWN: u64 = 1 << 63;
 
 /// An event to be, in one word; zero: none.
 #[derive(Clone, Copy)]
 pub struct Draft(u64);
 
 impl Draft {
-    /// Draws whether a packet is reported, and takes down its heading if so.
+    /// No event.
+    pub const NONE: Self = Self(0);
+
+    /// Draws whether a packet is reported.
     #[inline(always)]
-    pub fn of(is_plain_pass: bool, heading: impl FnOnce() -> Heading) -> Self {
+    pub fn is_drawn(is_plain_pass: bool) -> bool {
         let one_in = if is_plain_pass {
             EVENTS_PASSES.load()
         } else {
             EVENTS_DROPS.load()
         };
-        if one_in == 0 || one_in > 1 && !is_drawn(one_in) {
-            return Self(0);
-        }
-        let heading = heading();
-        let vlan = match u32::from(heading.vlan) {
-            UNTAGGED => 0,
-            vlan => u64::from(vlan),
-        };
+        one_in != 0 && (one_in == 1 || is_drawn(one_in))
+    }
+
+    /// Takes down what an event tells of a packet that was drawn, before an action changes it. `vlan`: the outermost
+    /// one.
+    #[inline(always)]
+    pub fn new(transport: Transport, vlan: u16) -> Self {
+        let (source_port, destination_port) = transport.ports().unwrap_or((0, 0));
+        let protocol = transport.protocol().unwrap_or(UNKNOWN_PROTOCOL);
+        let vlan = if u32::from(vlan) == UNTAGGED { 0 } else { vlan };
         Self(
-            CHOSEN
-                | u64::from(heading.source_port)
-                | u64::from(heading.destination_port) << DESTINATION_PORT_SHIFT
-                | u64::from(heading.protocol.unwrap_or(UNKNOWN_PROTOCOL)) << PROTOCOL_SHIFT
-                | vlan << VLAN_SHIFT,
+            DRAWN
+                | u64::from(source_port)
+                | u64::from(destination_port) << DESTINATION_PORT_SHIFT
+                | u64::from(protocol) << PROTOCOL_SHIFT
+                | u64::from(vlan) << VLAN_SHIFT,
         )
     }
 
@@ -120,7 +114,7 @@ extern "C" fn cordon_tell(high: u64, low: u64, heading: u64, verdict: u64, ifind
         protocol: (heading >> PROTOCOL_SHIFT) as u8,
         reserved: [0; 15],
     };
-    match EVENTS.output(&event, 0) {
+    match EVENTS.output_untyped::<Event>(&event, 0) {
         Ok(()) => add_one(event_counter::WRITTEN),
         Err(_) => add_one(event_counter::LOST),
     }

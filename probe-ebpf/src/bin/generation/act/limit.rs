@@ -6,8 +6,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use probe_common::{BYTE_COST_SHIFT, Bucket, BucketKey, Tier, arrival_of_rate, gcra, limit_per};
 use probe_ebpf::{clock, parse::Facts};
 
-use super::word;
-use crate::{actions_maps::BUCKETS, generation_maps::TIERS, judge::Judgement};
+use crate::{actions_maps::BUCKETS, generation_maps::TIERS, judge::Judgement, word};
 
 /// Tries to store a new arrival time. Each failure means that another CPU's packet of the same bucket got through, so
 /// that many in a row mean far more packets than any rate allows.
@@ -34,8 +33,8 @@ extern "C" fn cordon_limit(high: u64, low: u64, who: u64, bytes: u64) -> u32 {
 fn try_limit(source: [u64; 2], class: u16, tier_idx: u8, bytes: u64) -> Option<()> {
     let tier = TIERS.get(u32::from(tier_idx))?;
     let key = bucket_key(source, class, tier_idx, tier.limit_per);
-    let bucket = bucket(&key)?;
     let now_ns = clock::boot_ns();
+    let bucket = bucket(&key.0, now_ns)?;
     let byte_cost_ns = bytes.wrapping_mul(tier.byte_cost) >> BYTE_COST_SHIFT;
     let packets = Rate {
         cost_ns: tier.packet_cost_ns,
@@ -106,38 +105,43 @@ impl Rate {
 
 /// The bucket under a key; made if there is none. `None` only if the kernel has no entry to give.
 #[inline(always)]
-fn bucket(key: &BucketKey) -> Option<*mut Bucket> {
+fn bucket(key: &BucketKey, now_ns: u64) -> Option<*mut Bucket> {
     if let Some(bucket) = BUCKETS.get_ptr_mut(key) {
         return Some(bucket);
     }
+    let unused = Bucket {
+        packets_ns: now_ns,
+        bytes_ns: now_ns,
+    };
     // Another CPU may have made it meanwhile: that one is kept.
-    let _ = BUCKETS.insert(key, Bucket::default(), u64::from(BPF_NOEXIST));
+    let _ = BUCKETS.insert(key, unused, u64::from(BPF_NOEXIST));
     BUCKETS.get_ptr_mut(key)
 }
 
+/// A key that the compiler makes of words: for fewer bytes it would call `memset`, which the verifier refuses.
+#[repr(align(8))]
+struct Aligned(BucketKey);
+
 #[inline(always)]
-fn bucket_key(source: [u64; 2], class: u16, tier: u8, limit_per: u8) -> BucketKey {
-    let mut key = BucketKey {
+fn bucket_key(source: [u64; 2], class: u16, tier: u8, limit_per: u8) -> Aligned {
+    let is_by_class = limit_per == limit_per::CLASS;
+    let source = if is_by_class { [0; 2] } else { source_key(source) };
+    let [high, low] = source.map(u64::to_ne_bytes);
+    let (h, l) = (&high, &low);
+    Aligned(BucketKey {
+        source: [
+            h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7],
+        ],
+        class: if is_by_class { class } else { 0 },
         tier,
         limit_per,
-        ..BucketKey::default()
-    };
-    if limit_per == limit_per::CLASS {
-        key.class = class;
-    } else {
-        key.source = source_key(source);
-    }
-    key
+    })
 }
 
 /// An IPv4 address as it is; of an IPv6 address the /64, since a host has all of it at will.
 #[inline(always)]
-fn source_key([high, low]: [u64; 2]) -> [u8; 16] {
-    let low = if high == 0 { low } else { 0 };
-    let mut source = [0; 16];
-    source[..8].copy_from_slice(&high.to_ne_bytes());
-    source[8..].copy_from_slice(&low.to_ne_bytes());
-    source
+const fn source_key([high, low]: [u64; 2]) -> [u64; 2] {
+    if high == 0 { [high, low] } else { [high, 0] }
 }
 
 const _: () = assert!(align_of::<Tier>() == 8, "a tier's words are read as words");

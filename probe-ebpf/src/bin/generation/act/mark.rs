@@ -7,7 +7,7 @@ use probe_ebpf::{
     parse::Facts,
 };
 
-use crate::{generation_maps::TIERS, judge::Judgement};
+use crate::{generation_maps::TIERS, judge::Judgement, word::ip_offset};
 
 const CHECKSUM_OFFSET: usize = 10;
 
@@ -23,7 +23,7 @@ pub fn mark(ctx: &XdpContext, facts: &Facts, judgement: Judgement) -> Verdict {
 #[inline(always)]
 fn try_mark(ctx: &XdpContext, facts: &Facts, judgement: Judgement) -> Option<()> {
     let dscp = TIERS.get(u32::from(judgement.decision.tier()))?.dscp;
-    let offset = usize::from(facts.ip_offset);
+    let offset = ip_offset(facts);
     let old: [u8; 2] = read(ctx, offset)?;
     if facts.version == 6 {
         return write(ctx, offset, &with_dscp_v6(old, dscp)).then_some(());

@@ -2,7 +2,7 @@
 //!
 //! What only few packets need is in functions that the verifier checks by themselves ("global functions"): so neither
 //! its work nor the instruction cache's grows with each path that leads there. They take the packet as one word
-//! ([`word`]), because a pointer to the stack would have to be checked for null at each use.
+//! ([`crate::word`]), because a pointer to the stack would have to be checked for null at each use.
 
 mod answer;
 mod cap;
@@ -12,18 +12,14 @@ mod limit;
 mod mark;
 mod redirect;
 mod reply;
-mod word;
 
 pub use event::Draft;
 
 use aya_ebpf::programs::XdpContext;
 use probe_common::{Action, Reason, Verdict};
-use probe_ebpf::{
-    l4::{l4, opens_connection},
-    parse::Facts,
-};
+use probe_ebpf::parse::Facts;
 
-use crate::{generation_maps::may, judge::Judgement};
+use crate::{generation_maps::may, judge::Judgement, transport::Transport};
 
 /// Carries out a judgement. `bytes` is the length that the packet came with.
 #[inline(always)]
@@ -47,7 +43,7 @@ pub fn act(ctx: &XdpContext, facts: &Facts, judgement: Judgement, bytes: u64) ->
             }
         }
         Reason::PolicyDrain if may(Action::Drain) => {
-            if opens(ctx, facts) {
+            if Transport::of(ctx, facts).opens() {
                 stopped(ctx, facts, judgement, Reason::PolicyDrain)
             } else {
                 judgement.verdict_as(Action::Drain, Reason::DrainPass)
@@ -76,7 +72,7 @@ pub fn act(ctx: &XdpContext, facts: &Facts, judgement: Judgement, bytes: u64) ->
 #[inline(always)]
 pub fn verdict_of_sample(ctx: &XdpContext, facts: &Facts, judgement: Judgement) -> Verdict {
     match judgement.reason {
-        Reason::PolicyDrain if may(Action::Drain) && !opens(ctx, facts) => {
+        Reason::PolicyDrain if may(Action::Drain) && !Transport::of(ctx, facts).opens() => {
             judgement.verdict_as(Action::Drain, Reason::DrainPass)
         }
         _ => judgement.verdict(),
@@ -97,10 +93,4 @@ fn stopped(ctx: &XdpContext, facts: &Facts, judgement: Judgement, reason: Reason
         return judgement.verdict_as(Action::Pass, Reason::Reply);
     }
     judgement.verdict_as(judgement.decision.action(), reason)
-}
-
-/// Whether the packet opens a connection, so that a drain stops it.
-#[inline(always)]
-fn opens(ctx: &XdpContext, facts: &Facts) -> bool {
-    opens_connection(ctx, &l4(ctx, facts))
 }

@@ -4,13 +4,11 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::{Decision, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 use probe_ebpf::{
     clock,
-    l4::l4,
     packet::read,
     parse::{Address, Facts, destination},
 };
 
-use super::word;
-use crate::{actions_maps::FLOWS, generation_maps::REPLIES};
+use crate::{actions_maps::FLOWS, generation_maps::REPLIES, transport::Transport, word};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -18,8 +16,6 @@ const PROTO_UDP: u8 = 17;
 const PROTO_ICMPV6: u8 = 58;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REPLY_V6: u8 = 129;
-const TCP_SYN: u8 = 0x02;
-const TCP_ACK: u8 = 0x10;
 /// A flow seen within this time is not written again: most packets only read.
 const REFRESH_NS: u64 = 1_000_000_000;
 
@@ -30,39 +26,35 @@ struct Aligned(FlowKey);
 /// Whether the packet answers a connection of this host, and the policy lets such answers pass.
 #[inline(always)]
 pub fn is_reply(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
-    REPLIES.load() != 0
-        && !decision.is_both()
-        && matches!(
-            facts.protocol,
-            PROTO_TCP | PROTO_UDP | PROTO_ICMP | PROTO_ICMPV6
-        )
-        && cordon_reply(ctx.ctx, word::pack(facts)) != 0
+    if REPLIES.load() == 0 || decision.is_both() {
+        return false;
+    }
+    let transport = Transport::of(ctx, facts);
+    // What opens a connection answers none.
+    !transport.opens() && cordon_reply(ctx.ctx, word::pack(facts), transport.word()) != 0
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64) -> u32 {
-    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet));
+extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64, transport: u64) -> u32 {
+    let transport = Transport::from_word(transport);
+    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet), transport);
     u32::from(res.is_some())
 }
 
 #[inline(always)]
-fn try_reply(ctx: &XdpContext, facts: &Facts) -> Option<()> {
-    let l4 = l4(ctx, facts);
-    if l4.is_later_fragment {
+fn try_reply(ctx: &XdpContext, facts: &Facts, transport: Transport) -> Option<()> {
+    if transport.is_later_fragment() {
         return None;
     }
-    let protocol = l4.protocol?;
-    let (remote_port, local_port, idle_ns) = match protocol {
-        PROTO_TCP => {
-            // What opens a connection answers none.
-            if l4.tcp_flags? & (TCP_SYN | TCP_ACK) == TCP_SYN {
-                return None;
-            }
-            (l4.source_port?, l4.destination_port?, IDLE_TCP_NS)
+    let protocol = transport.protocol()?;
+    let ((remote_port, local_port), idle_ns) = match protocol {
+        PROTO_TCP => (transport.ports()?, IDLE_TCP_NS),
+        PROTO_UDP => (transport.ports()?, IDLE_OTHER_NS),
+        PROTO_ICMP | PROTO_ICMPV6 => {
+            let id = echo_reply_id(ctx, protocol, transport.offset())?;
+            ((0, id), IDLE_OTHER_NS)
         }
-        PROTO_UDP => (l4.source_port?, l4.destination_port?, IDLE_OTHER_NS),
-        PROTO_ICMP | PROTO_ICMPV6 => (0, echo_reply_id(ctx, protocol, l4.offset as usize)?, IDLE_OTHER_NS),
         _ => return None,
     };
     let mut key = Aligned(FlowKey::default());

@@ -47,6 +47,12 @@ pub const fn unpack(word: u64) -> Facts {
 
 const _: () = assert!(UNTAGGED < 1 << 16);
 
+/// Offset of the IP header, in bounds that the verifier sees.
+#[inline(always)]
+pub fn ip_offset(facts: &Facts) -> usize {
+    usize::from(facts.ip_offset) & IP_OFFSET_MASK as usize
+}
+
 /// The two halves of an address, IPv4 as ::ffff:a.b.c.d.
 #[inline(always)]
 pub const fn halves(address: &Address) -> [u64; 2] {
