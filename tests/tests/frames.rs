@@ -3,6 +3,8 @@
 
 /// The frames.
 mod build;
+/// What stands behind the IP header.
+mod headers;
 
 use cordon::dataplane::{Dataplane, Settings};
 use integration_tests::{
