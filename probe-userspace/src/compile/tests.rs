@@ -370,7 +370,7 @@ fn samples_hold_every_class_override_and_changed_prefix() {
             assert!(
                 sampled
                     .iter()
-                    .any(|sample| sample.address.is_ipv4() == is_v4 && sample.expected.class == class),
+                    .any(|sample| sample.address.is_ipv4() == is_v4 && sample.expected.0.class == class),
                 "class {class}, IPv4 {is_v4}"
             );
         }
@@ -383,7 +383,7 @@ fn samples_hold_every_class_override_and_changed_prefix() {
             failsafe: &[],
         };
         assert_eq!(
-            sample.expected,
+            sample.expected.0,
             meaning::naive_verdict(&policy, &image.location, &query)
         );
     }
