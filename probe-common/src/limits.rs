@@ -47,6 +47,16 @@ pub const MAX_NAT64: usize = 4;
 /// Most addresses of this host, of each family, that the martian check knows.
 pub const MAX_OWN: u32 = 4096;
 
+/// Size of each table of own addresses: new ones are added before old ones are removed, so both sets must fit.
+pub const OWN_ENTRIES: u32 = 2 * MAX_OWN;
+
+/// Most (interface, VLAN) pairs that are judged on interfaces of which only some VLANs are, the mark of each
+/// interface included.
+pub const MAX_VLANS: u32 = 4096;
+
+/// Size of `VLANS`, for the same reason.
+pub const VLAN_ENTRIES: u32 = 2 * MAX_VLANS;
+
 /// Most interfaces known by name, and most redirect targets.
 pub const MAX_INTERFACES: u32 = 1024;
 
