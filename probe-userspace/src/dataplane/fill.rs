@@ -101,7 +101,11 @@ fn fill_hash<K: Pod + Eq + Hash, V: Pod>(
 fn fill_array<V: Pod>(ebpf: &mut Ebpf, name: &str, values: &[V]) -> Result<(), DataplaneError> {
     let map = ebpf.map_mut(name).ok_or_else(|| DataplaneError::missing(name))?;
     let is_filled = match map {
-        Map::Array(data) if data.info().is_ok_and(|info| info.value_size() as usize == size_of::<V>()) => {
+        Map::Array(data)
+            if data
+                .info()
+                .is_ok_and(|info| info.value_size() as usize == size_of::<V>()) =>
+        {
             values.is_empty() || sys::fill_array(data.fd().as_fd(), values).is_ok()
         }
         _ => false,

@@ -222,10 +222,11 @@ pub fn non_zero(counters: &PerCpuArray<MapData, Counter>) -> Result<Vec<(u32, Co
 /// Loads and pins the program that judges leaving packets.
 fn load_egress(ebpf: &mut Ebpf, dir: &Path) -> Result<(), DataplaneError> {
     let name = program::EGRESS_GENERATION;
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        DataplaneError::kernel(format!("loading {name}"), error)
-    };
-    let egress = ebpf.program_mut(name).ok_or_else(|| DataplaneError::missing(name))?;
+    let failed =
+        |error: &(dyn std::error::Error + 'static)| DataplaneError::kernel(format!("loading {name}"), error);
+    let egress = ebpf
+        .program_mut(name)
+        .ok_or_else(|| DataplaneError::missing(name))?;
     let egress: &mut SchedClassifier = egress
         .try_into()
         .map_err(|error: aya::programs::ProgramError| failed(&error))?;
@@ -234,7 +235,9 @@ fn load_egress(ebpf: &mut Ebpf, dir: &Path) -> Result<(), DataplaneError> {
 }
 
 fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataplaneError> {
-    let program = ebpf.program_mut(name).ok_or_else(|| DataplaneError::missing(name))?;
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| DataplaneError::missing(name))?;
     program
         .try_into()
         .map_err(|error| DataplaneError::kernel(format!("opening {name}"), &error))

@@ -9,12 +9,11 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, xdp::DevMapHash},
-    util::nr_cpus,
+    maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, xdp::DevMapHash},
 };
 use probe_common::{
     Counter, Target,
-    limits::{MAX_INTERFACES, MAX_OWN, MAX_VLANS},
+    limits::{MAX_INTERFACES, MAX_OWN, VLAN_ENTRIES},
     map_name, name_key,
     scope::{ONLY_LISTED, vlan_key},
 };
@@ -22,8 +21,6 @@ use probe_common::{
 use super::{DataplaneError, counters, pins::Pins};
 
 const PRESENT: u32 = 1;
-/// The ethertype under which frames are counted once the table is full.
-const OTHER_ETHERTYPES: u16 = 0;
 
 /// Handles to these maps.
 pub struct HostMaps {
@@ -39,7 +36,7 @@ pub struct HostMaps {
 impl HostMaps {
     /// Opens the maps, which exist.
     pub fn open(pins: &Pins) -> Result<Self, DataplaneError> {
-        let mut maps = Self {
+        Ok(Self {
             interfaces: hash(pins, map_name::INTERFACES)?,
             vlans: hash(pins, map_name::VLANS)?,
             own_v4: hash(pins, map_name::OWN_V4)?,
@@ -47,23 +44,7 @@ impl HostMaps {
             targets: hash(pins, map_name::TARGETS)?,
             redirect: typed(pins, map_name::REDIRECT, Map::DevMapHash)?,
             ethertypes: typed(pins, map_name::ETHERTYPES, Map::PerCpuHashMap)?,
-        };
-        maps.make_room_for_other_ethertypes()?;
-        Ok(maps)
-    }
-
-    /// A program cannot add to a full table, so the entry that takes the rest is there from the start.
-    fn make_room_for_other_ethertypes(&mut self) -> Result<(), DataplaneError> {
-        let failed = |error| writing(map_name::ETHERTYPES, &error);
-        match self.ethertypes.get(&OTHER_ETHERTYPES, 0) {
-            Ok(_) => return Ok(()),
-            Err(MapError::KeyNotFound) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let n_cpus = nr_cpus().map_err(|(what, error)| DataplaneError::kernel(what, &error))?;
-        let zero = PerCpuValues::try_from(vec![Counter::default(); n_cpus])
-            .map_err(|error| DataplaneError::kernel("counting CPUs", &error))?;
-        self.ethertypes.insert(OTHER_ETHERTYPES, zero, 0).map_err(failed)
+        })
     }
 
     /// Makes these the interfaces that are known by name.
@@ -93,7 +74,7 @@ impl HostMaps {
         let listed: BTreeMap<u64, u32> = listed.map(|key| (key, PRESENT)).collect();
         let marks = vlans.iter().map(|(ifindex, _)| vlan_key(*ifindex, ONLY_LISTED));
         let marks: BTreeSet<u64> = marks.collect();
-        check_size("the list of VLANs", listed.len() + marks.len(), MAX_VLANS)?;
+        check_size("the list of VLANs", listed.len() + marks.len(), VLAN_ENTRIES / 2)?;
 
         let failed = |error| writing(map_name::VLANS, &error);
         for mark in keys(&self.vlans, map_name::VLANS)? {
@@ -104,7 +85,11 @@ impl HostMaps {
         for (key, value) in &listed {
             self.vlans.insert(key, value, 0).map_err(failed)?;
         }
-        let wanted: BTreeMap<u64, u32> = marks.into_iter().map(|key| (key, PRESENT)).chain(listed).collect();
+        let wanted: BTreeMap<u64, u32> = marks
+            .into_iter()
+            .map(|key| (key, PRESENT))
+            .chain(listed)
+            .collect();
         set(&mut self.vlans, map_name::VLANS, &wanted)
     }
 
@@ -128,9 +113,11 @@ impl HostMaps {
         let key = name_key(name);
         match target {
             Some(target) => {
-                self.redirect.insert(key, target.ifindex, None, 0).map_err(|error| {
-                    DataplaneError::kernel(format!("making {name} a target of redirects"), &error)
-                })?;
+                self.redirect
+                    .insert(key, target.ifindex, None, 0)
+                    .map_err(|error| {
+                        DataplaneError::kernel(format!("making {name} a target of redirects"), &error)
+                    })?;
                 self.targets
                     .insert(key, target, 0)
                     .map_err(|error| writing(map_name::TARGETS, &error))
@@ -138,8 +125,7 @@ impl HostMaps {
             None => {
                 absent_is_fine(self.targets.remove(&key))
                     .map_err(|error| writing(map_name::TARGETS, &error))?;
-                absent_is_fine(self.redirect.remove(key))
-                    .map_err(|error| writing(map_name::REDIRECT, &error))
+                absent_is_fine(self.redirect.remove(key)).map_err(|error| writing(map_name::REDIRECT, &error))
             }
         }
     }

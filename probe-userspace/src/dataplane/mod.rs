@@ -56,9 +56,7 @@ pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
 pub use object::PEERS;
 pub use publish::Staged;
-pub use status::{
-    Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo,
-};
+pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
 pub use sys::{boot_ns, interface_index, unix_ns};
 
 /// How to open the dataplane.

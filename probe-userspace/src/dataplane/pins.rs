@@ -103,7 +103,11 @@ impl Pins {
 
     /// The entry program.
     pub fn entry(&self, variant: EntryVariant) -> PathBuf {
-        let answer = if variant.no_generation_pass { "pass" } else { "drop" };
+        let answer = if variant.no_generation_pass {
+            "pass"
+        } else {
+            "drop"
+        };
         let vlans = if variant.vlan_filter { "_vlans" } else { "" };
         self.root.join(format!("{}_{answer}{vlans}", program::ENTRY))
     }
@@ -135,9 +139,7 @@ impl Pins {
 
     /// A link.
     pub fn link(&self, ifindex: u32, mode: Mode) -> PathBuf {
-        self.root
-            .join(LINKS)
-            .join(format!("if{ifindex}-{}", mode.name()))
+        self.root.join(LINKS).join(format!("if{ifindex}-{}", mode.name()))
     }
 
     /// All pinned links, with the mode they were made in.

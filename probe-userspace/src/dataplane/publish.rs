@@ -173,8 +173,7 @@ impl Dataplane {
             .map(|egress| egress.fd())
             .transpose()
             .map_err(failed)?;
-        self.shared
-            .fill_slot(slot, program.fd().map_err(failed)?, egress)
+        self.shared.fill_slot(slot, program.fd().map_err(failed)?, egress)
     }
 
     /// A slot that the state word does not name and that no generation waits in to be freed.

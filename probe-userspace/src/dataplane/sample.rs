@@ -119,7 +119,11 @@ fn write_frame(frame: &mut Vec<u8>, source: IpAddr, heading: &Heading) {
             } else {
                 Vec::new()
             };
-            let next_header = if is_later_fragment { PROTO_FRAGMENT } else { protocol };
+            let next_header = if is_later_fragment {
+                PROTO_FRAGMENT
+            } else {
+                protocol
+            };
             frame.extend(ETHERTYPE_IPV6.to_be_bytes());
             frame.extend([0x60, 0, 0, 0]);
             frame.extend(((fragment.len() + payload.len()) as u16).to_be_bytes());

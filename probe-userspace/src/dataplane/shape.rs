@@ -53,20 +53,85 @@ fn sizes(image: &Image) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
     let n_tiers = MAX_TIERS as u32 + 1;
     let n_classes = size("the class table", location.classes.len(), MAX_CLASSES)?;
     let tables = [
-        (map_name::LOCATION_V4, "the IPv4 location table", location.prefixes_v4.len(), MAX_PREFIXES),
-        (map_name::LOCATION_V6, "the IPv6 location table", location.prefixes_v6.len(), MAX_PREFIXES),
-        (map_name::MATRIX, "the verdict matrix", image.matrix.cells.len(), MAX_CELLS),
-        (map_name::STAGES, "the stage table", image.stages.len(), MAX_STAGE_SETS),
-        (map_name::OVERRIDES_V4, "the IPv4 override table", n_overrides_v4, MAX_PREFIXES),
-        (map_name::OVERRIDES_V6, "the IPv6 override table", n_overrides_v6, MAX_PREFIXES),
+        (
+            map_name::LOCATION_V4,
+            "the IPv4 location table",
+            location.prefixes_v4.len(),
+            MAX_PREFIXES,
+        ),
+        (
+            map_name::LOCATION_V6,
+            "the IPv6 location table",
+            location.prefixes_v6.len(),
+            MAX_PREFIXES,
+        ),
+        (
+            map_name::MATRIX,
+            "the verdict matrix",
+            image.matrix.cells.len(),
+            MAX_CELLS,
+        ),
+        (
+            map_name::STAGES,
+            "the stage table",
+            image.stages.len(),
+            MAX_STAGE_SETS,
+        ),
+        (
+            map_name::OVERRIDES_V4,
+            "the IPv4 override table",
+            n_overrides_v4,
+            MAX_PREFIXES,
+        ),
+        (
+            map_name::OVERRIDES_V6,
+            "the IPv6 override table",
+            n_overrides_v6,
+            MAX_PREFIXES,
+        ),
         (map_name::TIERS, "the list of tiers", image.tiers.len(), n_tiers),
-        (map_name::SCOPE_INTERFACE, "the services' interfaces", scopes.interfaces.len(), MAX_INTERFACES),
-        (map_name::SCOPE_VLAN, "the services' VLANs", scopes.vlans.len(), u32::MAX),
-        (map_name::SCOPE_V4, "the services' IPv4 destinations", n_destinations_v4, MAX_PREFIXES),
-        (map_name::SCOPE_V6, "the services' IPv6 destinations", n_destinations_v6, MAX_PREFIXES),
-        (map_name::SCOPE_PROTOCOL, "the services' protocols", scopes.protocols.len(), u32::MAX),
-        (map_name::SCOPE_PORT, "the services' ports", scopes.ports.len(), u32::MAX),
-        (map_name::SCOPE_ROWS, "the sets of services", scopes.rows.len(), MAX_SERVICE_SETS),
+        (
+            map_name::SCOPE_INTERFACE,
+            "the services' interfaces",
+            scopes.interfaces.len(),
+            MAX_INTERFACES,
+        ),
+        (
+            map_name::SCOPE_VLAN,
+            "the services' VLANs",
+            scopes.vlans.len(),
+            u32::MAX,
+        ),
+        (
+            map_name::SCOPE_V4,
+            "the services' IPv4 destinations",
+            n_destinations_v4,
+            MAX_PREFIXES,
+        ),
+        (
+            map_name::SCOPE_V6,
+            "the services' IPv6 destinations",
+            n_destinations_v6,
+            MAX_PREFIXES,
+        ),
+        (
+            map_name::SCOPE_PROTOCOL,
+            "the services' protocols",
+            scopes.protocols.len(),
+            u32::MAX,
+        ),
+        (
+            map_name::SCOPE_PORT,
+            "the services' ports",
+            scopes.ports.len(),
+            u32::MAX,
+        ),
+        (
+            map_name::SCOPE_ROWS,
+            "the sets of services",
+            scopes.rows.len(),
+            MAX_SERVICE_SETS,
+        ),
     ];
     let mut sizes = vec![(map_name::COUNTERS, n_counters(n_classes))];
     for (name, what, n, limit) in tables {
@@ -78,7 +143,10 @@ fn sizes(image: &Image) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
 fn constants(image: &Image) -> Result<Vec<(&'static str, Vec<u8>)>, DataplaneError> {
     let frame = &image.frame;
     let scopes = &image.scopes;
-    let has_denies = image.overrides.iter().any(|entry| entry.value.profile == profile::DENY);
+    let has_denies = image
+        .overrides
+        .iter()
+        .any(|entry| entry.value.profile == profile::DENY);
     let actions = decisions(image).fold(0, |actions, decision| actions | 1 << decision.action_code());
     let events = image.events;
     let event_cost_ns = events.map_or(0, |events| NS_PER_S / u64::from(events.per_second.max(1)));
@@ -145,9 +213,15 @@ fn needs(image: &Image) -> u32 {
 
 /// Every decision that a cell may come to.
 fn decisions(image: &Image) -> impl Iterator<Item = Decision> {
-    let fixed = image.matrix.cells.iter().filter(|cell| cell.stages_idx().is_none());
+    let fixed = image
+        .matrix
+        .cells
+        .iter()
+        .filter(|cell| cell.stages_idx().is_none());
     let staged = image.stages.iter().flat_map(|stages| stages.decision);
-    fixed.map(|cell| cell.fixed_decision()).chain(staged.map(Decision))
+    fixed
+        .map(|cell| cell.fixed_decision())
+        .chain(staged.map(Decision))
 }
 
 fn n_v4(prefixes: impl Iterator<Item = ipnet::IpNet>) -> usize {

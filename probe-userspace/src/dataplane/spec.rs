@@ -65,7 +65,9 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 /// The maps in the pin directory itself. aya checks nothing about what it finds pinned, so this is compared
 /// before a path is handed to it.
 pub const SHARED_MAPS: [MapSpec; 21] = {
-    use MapType::{Array, DevMapHash, Hash, LpmTrie, LruHash, PerCpuArray, PerCpuHash, ProgramArray, RingBuf};
+    use MapType::{
+        Array, DevMapHash, Hash, LpmTrie, LruHash, PerCpuArray, PerCpuHash, ProgramArray, RingBuf,
+    };
     use Size::{Chosen, Fixed};
 
     let counter = size_of::<Counter>() as u32;
@@ -80,9 +82,27 @@ pub const SHARED_MAPS: [MapSpec; 21] = {
     [
         spec(map_name::STATE, Array, [4, state], Fixed(1), BPF_F_MMAPABLE),
         spec(map_name::SLOTS, ProgramArray, [4, 4], Fixed(N_SLOTS), 0),
-        spec(map_name::FAILSAFE_V4, LpmTrie, [LPM_KEY_V4, PRESENT_SIZE], failsafe, no_prealloc),
-        spec(map_name::FAILSAFE_V6, LpmTrie, [LPM_KEY_V6, PRESENT_SIZE], Fixed(FAILSAFE_ENTRIES), no_prealloc),
-        spec(map_name::RUNTIME_V4, LpmTrie, [LPM_KEY_V4, override_value], runtime, no_prealloc),
+        spec(
+            map_name::FAILSAFE_V4,
+            LpmTrie,
+            [LPM_KEY_V4, PRESENT_SIZE],
+            failsafe,
+            no_prealloc,
+        ),
+        spec(
+            map_name::FAILSAFE_V6,
+            LpmTrie,
+            [LPM_KEY_V6, PRESENT_SIZE],
+            Fixed(FAILSAFE_ENTRIES),
+            no_prealloc,
+        ),
+        spec(
+            map_name::RUNTIME_V4,
+            LpmTrie,
+            [LPM_KEY_V4, override_value],
+            runtime,
+            no_prealloc,
+        ),
         spec(
             map_name::RUNTIME_V6,
             LpmTrie,
@@ -90,19 +110,91 @@ pub const SHARED_MAPS: [MapSpec; 21] = {
             Fixed(MAX_RUNTIME_OVERRIDES),
             no_prealloc,
         ),
-        spec(map_name::ENTRY_COUNTERS, PerCpuArray, [4, counter], Fixed(Reason::N_WITHOUT_CLASS), 0),
-        spec(map_name::INTERFACES, Hash, [4, 4], Fixed(MAX_INTERFACES), no_prealloc),
-        spec(map_name::VLANS, Hash, [WORD, PRESENT_SIZE], Fixed(VLAN_ENTRIES), no_prealloc),
-        spec(map_name::OWN_V4, Hash, [4, PRESENT_SIZE], Fixed(OWN_ENTRIES), no_prealloc),
-        spec(map_name::OWN_V6, Hash, [16, PRESENT_SIZE], Fixed(OWN_ENTRIES), no_prealloc),
-        spec(map_name::ETHERTYPES, PerCpuHash, [2, counter], Fixed(MAX_ETHERTYPES), 0),
-        spec(map_name::FLOWS, LruHash, flow, Chosen(|sizes| sizes.flow_entries), 0),
-        spec(map_name::BUCKETS, LruHash, bucket, Chosen(|sizes| sizes.limiter_entries), 0),
+        spec(
+            map_name::ENTRY_COUNTERS,
+            PerCpuArray,
+            [4, counter],
+            Fixed(Reason::N_WITHOUT_CLASS),
+            0,
+        ),
+        spec(
+            map_name::INTERFACES,
+            Hash,
+            [4, 4],
+            Fixed(MAX_INTERFACES),
+            no_prealloc,
+        ),
+        spec(
+            map_name::VLANS,
+            Hash,
+            [WORD, PRESENT_SIZE],
+            Fixed(VLAN_ENTRIES),
+            no_prealloc,
+        ),
+        spec(
+            map_name::OWN_V4,
+            Hash,
+            [4, PRESENT_SIZE],
+            Fixed(OWN_ENTRIES),
+            no_prealloc,
+        ),
+        spec(
+            map_name::OWN_V6,
+            Hash,
+            [16, PRESENT_SIZE],
+            Fixed(OWN_ENTRIES),
+            no_prealloc,
+        ),
+        spec(
+            map_name::ETHERTYPES,
+            PerCpuHash,
+            [2, counter],
+            Fixed(MAX_ETHERTYPES),
+            0,
+        ),
+        spec(
+            map_name::FLOWS,
+            LruHash,
+            flow,
+            Chosen(|sizes| sizes.flow_entries),
+            0,
+        ),
+        spec(
+            map_name::BUCKETS,
+            LruHash,
+            bucket,
+            Chosen(|sizes| sizes.limiter_entries),
+            0,
+        ),
         spec(map_name::CAPS, PerCpuArray, [4, WORD], Fixed(cap::N), 0),
-        spec(map_name::EVENTS, RingBuf, [0, 0], Chosen(|sizes| sizes.event_ring_bytes), 0),
-        spec(map_name::EVENT_COUNTERS, PerCpuArray, [4, WORD], Fixed(event_counter::N), 0),
-        spec(map_name::REDIRECT, DevMapHash, [4, DEVMAP_VALUE], Fixed(MAX_INTERFACES), BPF_F_RDONLY_PROG),
-        spec(map_name::TARGETS, Hash, [4, target], Fixed(MAX_INTERFACES), no_prealloc),
+        spec(
+            map_name::EVENTS,
+            RingBuf,
+            [0, 0],
+            Chosen(|sizes| sizes.event_ring_bytes),
+            0,
+        ),
+        spec(
+            map_name::EVENT_COUNTERS,
+            PerCpuArray,
+            [4, WORD],
+            Fixed(event_counter::N),
+            0,
+        ),
+        spec(
+            map_name::REDIRECT,
+            DevMapHash,
+            [4, DEVMAP_VALUE],
+            Fixed(MAX_INTERFACES),
+            BPF_F_RDONLY_PROG,
+        ),
+        spec(
+            map_name::TARGETS,
+            Hash,
+            [4, target],
+            Fixed(MAX_INTERFACES),
+            no_prealloc,
+        ),
         spec(map_name::REDIRECT_ERRORS, PerCpuArray, [4, WORD], Fixed(1), 0),
         spec(map_name::EGRESS_SLOTS, ProgramArray, [4, 4], Fixed(N_SLOTS), 0),
     ]

@@ -77,13 +77,26 @@ mod tests {
     fn example(flag: bool) -> Vec<u8> {
         let strings = b"\0int\0sock\0a\0bb\0";
         let types: [u32; 13] = [
-            1, 1 << 24, 4, 32, // int
-            5, KIND_STRUCT << 24 | 2 | u32::from(flag) << 31, 8, // sock
-            10, 1, 7, // a
-            12, 1, 4 << 24 | 44, // bb, four bits wide if the flag is set
+            1,
+            1 << 24,
+            4,
+            32, // int
+            5,
+            KIND_STRUCT << 24 | 2 | u32::from(flag) << 31,
+            8, // sock
+            10,
+            1,
+            7, // a
+            12,
+            1,
+            4 << 24 | 44, // bb, four bits wide if the flag is set
         ];
         let header = [MAGIC | 1 << 16, 24, 0, 52, 52, strings.len() as u32];
-        let mut btf: Vec<u8> = header.iter().chain(&types).flat_map(|word| word.to_ne_bytes()).collect();
+        let mut btf: Vec<u8> = header
+            .iter()
+            .chain(&types)
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
         btf.extend(strings);
         btf
     }
@@ -93,7 +106,11 @@ mod tests {
         assert_eq!(member_bit(&example(true), "sock", "bb"), Some(44));
         assert_eq!(member_bit(&example(false), "sock", "bb"), Some(4 << 24 | 44));
         assert_eq!(member_bit(&example(true), "sock", "a"), Some(7));
-        assert_eq!(member_bit(&example(true), "sock", "b"), None, "a prefix is no name");
+        assert_eq!(
+            member_bit(&example(true), "sock", "b"),
+            None,
+            "a prefix is no name"
+        );
         assert_eq!(member_bit(&example(true), "int", "a"), None);
     }
 

@@ -34,7 +34,11 @@ pub fn put(program: &mut SchedClassifier, ifname: &str, priority: u16) -> Result
             }
             // The priority belongs to filters of another kind or protocol.
             Err(error) if errno(&error) == Some(libc::EINVAL) => last = Some(error),
-            created => return created.map(|()| priority).map_err(|error| refused(ifname, &error)),
+            created => {
+                return created
+                    .map(|()| priority)
+                    .map_err(|error| refused(ifname, &error));
+            }
         }
     }
     let error = last.unwrap_or(ProgramError::NotAttached);
@@ -46,7 +50,8 @@ pub fn delete(ifindex: u32, priority: u16) -> Result<(), DataplaneError> {
     let Some(ifname) = sys::interface_name(ifindex) else {
         return Ok(());
     };
-    let Ok(link) = SchedClassifierLink::attached(&ifname, TcAttachType::Egress, priority, HANDLE, None) else {
+    let Ok(link) = SchedClassifierLink::attached(&ifname, TcAttachType::Egress, priority, HANDLE, None)
+    else {
         return Ok(());
     };
     match link.detach() {

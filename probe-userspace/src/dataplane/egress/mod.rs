@@ -20,12 +20,7 @@ use aya::{
 };
 use probe_common::map_name::{global, program};
 
-use super::{
-    DataplaneError, attach,
-    object::Loaders,
-    pins::Pins,
-    sys,
-};
+use super::{DataplaneError, attach, object::Loaders, pins::Pins, sys};
 use crate::host::EgressHook;
 
 /// Name of the tracepoint that says what a device map's interfaces did not take.
@@ -136,7 +131,11 @@ impl Egress {
 
     /// Counts from now on what redirects lose, whether this process lives or not, in place of what an earlier process
     /// does.
-    pub fn count_redirect_errors(&mut self, loaders: &mut Loaders, pins: &Pins) -> Result<(), DataplaneError> {
+    pub fn count_redirect_errors(
+        &mut self,
+        loaders: &mut Loaders,
+        pins: &Pins,
+    ) -> Result<(), DataplaneError> {
         let path = pins.redirect_errors();
         if self.is_counting && path.exists() {
             return Ok(());
@@ -146,7 +145,9 @@ impl Egress {
         };
         let object = self.object(loaders, pins)?;
         let name = program::REDIRECT_ERRORS;
-        let counting = object.program_mut(name).ok_or_else(|| DataplaneError::missing(name))?;
+        let counting = object
+            .program_mut(name)
+            .ok_or_else(|| DataplaneError::missing(name))?;
         let counting: &mut RawTracePoint = counting
             .try_into()
             .map_err(|error: ProgramError| failed(&error))?;
@@ -171,10 +172,10 @@ impl Egress {
             DataplaneError::kernel("loading the egress program", error)
         };
         let object = self.object(loaders, pins)?;
-        let egress = object.program_mut(name).ok_or_else(|| DataplaneError::missing(name))?;
-        let egress: &mut SchedClassifier = egress
-            .try_into()
-            .map_err(|error: ProgramError| failed(&error))?;
+        let egress = object
+            .program_mut(name)
+            .ok_or_else(|| DataplaneError::missing(name))?;
+        let egress: &mut SchedClassifier = egress.try_into().map_err(|error: ProgramError| failed(&error))?;
         if egress.fd().is_err() {
             egress.load().map_err(|error| failed(&error))?;
         }
@@ -268,7 +269,10 @@ fn attach_tcx(
         .map_err(|error| match &error {
             // Kernels before 6.6 do not know this kind of link.
             ProgramError::SyscallError(syscall)
-                if matches!(syscall.io_error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) =>
+                if matches!(
+                    syscall.io_error.raw_os_error(),
+                    Some(libc::EINVAL | libc::EOPNOTSUPP)
+                ) =>
             {
                 DataplaneError::NoEgress {
                     ifname: ifname.to_owned(),
@@ -279,7 +283,9 @@ fn attach_tcx(
             _ => failed(&error),
         })?;
     let link = program.take_link(link_id).map_err(|error| failed(&error))?;
-    let link: FdLink = link.try_into().map_err(|error: aya::programs::links::LinkError| failed(&error))?;
+    let link: FdLink = link
+        .try_into()
+        .map_err(|error: aya::programs::links::LinkError| failed(&error))?;
     let path = pins.egress().join(format!("if{ifindex}-tcx"));
     // A pin of the same name is of a link that was detached by hand.
     let _ = std::fs::remove_file(&path);
