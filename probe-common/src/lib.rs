@@ -63,7 +63,7 @@ mod location {
 
 shared::shared! {
     /// What a generation's `META` map holds: enough for a later process to recognise what is loaded.
-    pub struct GenerationMeta[80] {
+    pub struct GenerationMeta[88] {
         /// [`ABI_VERSION`] of the writer.
         pub abi_version: u32,
         /// Generation number, counted up from 1 by each publish.
@@ -74,5 +74,19 @@ shared::shared! {
         pub image_digest: [u8; 32],
         /// SHA-256 of the location tables.
         pub location_digest: [u8; 32],
+        /// What it needs besides its own maps, see [`need`].
+        pub needs: u32,
+        /// Zero.
+        pub reserved: u32,
     }
+}
+
+/// Bits of [`GenerationMeta::needs`].
+pub mod need {
+    /// The egress program on every interface: answers to this host's own connections pass.
+    pub const REPLIES: u32 = 1;
+    /// The egress program on every interface: some decisions hold for leaving packets too.
+    pub const BOTH: u32 = 2;
+    /// The program that counts what redirects lose.
+    pub const REDIRECTS: u32 = 4;
 }
