@@ -126,6 +126,8 @@ impl Engine {
         let dataplane = Dataplane::open(&dataplane::Settings {
             pin_dir: Some(settings.pin_dir.clone()),
             no_generation_pass: settings.host.no_generation_pass,
+            egress: settings.host.egress,
+            sizes: settings.host.sizes,
             ..Default::default()
         })
         .with_context(|| format!("cannot open the dataplane in {}", settings.pin_dir.display()))?;
