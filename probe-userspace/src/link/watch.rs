@@ -25,6 +25,10 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to listen; within a tokio runtime. Changes from now on are not missed.
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd keeps its descriptor open, which is what `register` would have unsafe code promise"
+    )]
     pub fn new() -> io::Result<Self> {
         let socket = netlink::open(SockFlag::SOCK_NONBLOCK, GROUPS)?;
         Ok(Self {

@@ -216,6 +216,8 @@ impl Engine {
                 .map_err(Refusal::failed)?;
             self.in_force = Some(baseline);
         }
+        // Before the first packet is redirected, not after it.
+        self.set_targets(Some(image));
         self.dataplane.publish(image, confirm).map_err(Refusal::failed)
     }
 

@@ -19,6 +19,7 @@ impl Engine {
         }
         self.sync_clock();
         self.set_failsafe();
+        self.look_at_network();
         self.settle();
         match self.dataplane.state() {
             Ok(state) => {
@@ -29,6 +30,7 @@ impl Engine {
                 .problems
                 .set(Topic::Policy, format!("cannot read the kernel's state: {error}")),
         }
+        self.set_targets(None);
         self.detach_unlisted();
         self.attach_missing();
     }
@@ -152,6 +154,7 @@ impl Engine {
             return;
         }
         let compile_ms = millis(started.elapsed());
+        self.set_targets(Some(&in_force.image));
         match self.dataplane.publish(&in_force.image, None) {
             Ok(published) => {
                 self.note_published(&published, compile_ms);
