@@ -37,7 +37,7 @@ use self::{
     engine::{Event, Handle},
     settings::Settings,
 };
-use crate::link;
+use crate::{dataplane::EventRing, link};
 
 /// How often the engine looks at the clock, the confirm deadline and the interfaces.
 const TICK: Duration = Duration::from_secs(1);
@@ -118,7 +118,7 @@ async fn watch_network(handle: Handle) {
 }
 
 /// Passes events on to whoever watches.
-async fn pump_events(handle: Handle, ring: Option<engine::EventRing>) {
+async fn pump_events(handle: Handle, ring: Option<EventRing>) {
     if let Some(ring) = ring
         && let Err(error) = handle.hub.pump(ring).await
     {

@@ -8,7 +8,6 @@ mod explain;
 mod halt;
 mod interfaces;
 mod network;
-mod not_yet;
 mod start;
 mod status;
 mod watchers;
@@ -16,7 +15,6 @@ mod watchers;
 use std::{fs::File, sync::Arc, thread};
 
 use anyhow::Context as _;
-pub use not_yet::EventRing;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -33,7 +31,7 @@ use super::{
 };
 use crate::{
     compile::Image,
-    dataplane::{self, Dataplane},
+    dataplane::{self, Dataplane, EventRing},
     geo::Location,
 };
 

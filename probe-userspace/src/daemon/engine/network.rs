@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr, path::Path};
 use ipnet::IpNet;
 use probe_common::Target;
 
-use super::{Engine, InForce, not_yet::NotYet as _};
+use super::{Engine, InForce};
 use crate::{
     compile::Image,
     daemon::{problems::Topic, surroundings},
@@ -31,6 +31,8 @@ pub(super) struct Network {
     /// Interfaces of which only some VLANs are judged. An entry stays while the interface does: without it, all of
     /// the interface would be judged.
     vlans: BTreeSet<(u32, u16)>,
+    /// Redirects whose targets were told.
+    targets: BTreeSet<String>,
     /// DHCP servers of current leases.
     leases: Vec<IpAddr>,
 }
@@ -44,6 +46,7 @@ impl Network {
             // One that is absent may turn out to be a VLAN device.
             has_vlan_filter: !placement.vlans().is_empty() || has_absent(&placement),
             vlans: BTreeSet::new(),
+            targets: BTreeSet::new(),
             placement,
             links,
             leases: current_leases(),
@@ -108,8 +111,15 @@ impl Engine {
     pub(super) fn set_targets(&mut self, next: Option<&Image>) {
         let known = [&self.in_force, &self.fallback];
         let images = known.into_iter().flatten().map(|InForce { image, .. }| &**image);
-        let targets = targets(images.chain(next), &self.network.links);
+        let names: BTreeSet<String> = images
+            .chain(next)
+            .flat_map(|image| image.redirects.clone())
+            .collect();
+        let targets = targets(&names, &self.network.targets, &self.network.links);
         let result = self.dataplane.set_targets(&targets);
+        if result.is_ok() {
+            self.network.targets = names;
+        }
         self.problems
             .note(Topic::Targets, "cannot set the targets of redirects", result);
     }
@@ -147,13 +157,16 @@ fn current_leases() -> Vec<IpAddr> {
     leases
 }
 
-/// Each redirect once, with its target if that can take frames now.
-fn targets<'a>(images: impl Iterator<Item = &'a Image>, links: &[Link]) -> Vec<(String, Option<Target>)> {
-    let names: BTreeSet<&String> = images.flat_map(|image| &image.redirects).collect();
-    names
-        .into_iter()
-        .map(|name| (name.clone(), link::by_name(links, name).and_then(target)))
-        .collect()
+/// Each redirect, with its target if that can take frames now; and those that are no longer any.
+fn targets(
+    names: &BTreeSet<String>,
+    told: &BTreeSet<String>,
+    links: &[Link],
+) -> Vec<(String, Option<Target>)> {
+    let find = |name: &String| link::by_name(links, name).and_then(target);
+    let wanted = names.iter().map(|name| (name.clone(), find(name)));
+    let gone = told.difference(names).map(|name| (name.clone(), None));
+    wanted.chain(gone).collect()
 }
 
 fn target(link: &Link) -> Option<Target> {
@@ -170,7 +183,6 @@ fn target(link: &Link) -> Option<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::test_policy::bare_image;
 
     #[test]
     fn a_redirect_goes_where_frames_are_taken() {
@@ -184,14 +196,11 @@ mod tests {
             ..Link::default()
         };
         let links = [link("up0", true), link("down0", false)];
-        let image = |redirects: &[&str]| Image {
-            redirects: redirects.iter().map(ToString::to_string).collect(),
-            ..bare_image()
-        };
-        let images = [image(&["up0", "down0"]), image(&["absent0", "up0"])];
-        let found = targets(images.iter(), &links);
+        let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let found = targets(&set(&["absent0", "down0", "up0"]), &set(&["up0", "was0"]), &links);
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["absent0", "down0", "up0"], "each once");
+        assert_eq!(names, ["absent0", "down0", "up0", "was0"]);
+        assert!(found[3].1.is_none(), "no policy redirects there any more");
         assert!(found[0].1.is_none() && found[1].1.is_none());
         let target = found[2].1.unwrap();
         assert_eq!((target.ifindex, target.max_len), (4, 1514));

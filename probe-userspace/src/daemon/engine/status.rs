@@ -2,7 +2,7 @@
 
 use probe_common::{ABI_VERSION, Counter, FOREVER};
 
-use super::{Engine, apply::policy_ref, not_yet::NotYet as _};
+use super::{Engine, apply::policy_ref};
 use crate::{
     compile::{Image, Override},
     daemon::{
@@ -180,7 +180,7 @@ fn interface(attached: &Attached) -> Interface {
             Mode::Native => "native".to_owned(),
             Mode::Skb => "skb".to_owned(),
         },
-        egress: None,
+        egress: attached.egress.map(str::to_owned),
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Engine, EventRing, InForce, not_yet::NotYet as _};
-use crate::daemon::{
-    events::{GenerationNames, Naming},
-    problems::Topic,
+use super::{Engine, InForce};
+use crate::{
+    daemon::{
+        events::{GenerationNames, Naming},
+        problems::Topic,
+    },
+    dataplane::EventRing,
 };
 
 impl Engine {

@@ -20,8 +20,8 @@ pub use naming::{GenerationNames, Naming};
 pub use row::Filter;
 pub use stream::body;
 
-use super::{api::EventRow, engine::EventRing};
-use crate::dataplane::{boot_ns, unix_ns};
+use super::api::EventRow;
+use crate::dataplane::{EventRing, boot_ns, unix_ns};
 
 /// Events that a watcher may be behind before it loses some.
 const BACKLOG: usize = 8_192;
