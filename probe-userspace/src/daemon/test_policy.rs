@@ -51,7 +51,7 @@ pub fn bare_image() -> Image {
         location: location(),
         matrix: Matrix {
             n_classes: 4,
-            n_profiles: 0,
+            n_profiles: 3,
             cells: Vec::new(),
         },
         scopes: Scopes::default(),
