@@ -24,6 +24,8 @@ mod interfaces;
 mod json;
 /// The harness, before anything is built on it.
 mod lab;
+/// What stands in the way of attaching, and what the daemon takes note of in the network.
+mod links;
 /// Nobody who applies a policy cuts off their own session by it.
 mod lockout;
 /// `cordon observe` on an interface with traffic.
@@ -34,5 +36,7 @@ mod publish;
 mod swap;
 /// Verdicts on real packets, by the real daemon, from policy files.
 mod traffic;
+/// `cordon watch`.
+mod watch;
 /// The world database in the kernel against an independent reading of it.
 mod world;

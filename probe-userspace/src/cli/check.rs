@@ -52,7 +52,8 @@ impl Check {
         let (policy, warnings) = build::parse_policy(&file, &text)?;
         let location = location(&settings)?;
         let now = Instant::now();
-        let (image, diagnostics) = build::compile_policy(&policy, &text, &location, now, warnings)?;
+        let (image, diagnostics) =
+            build::compile_policy(&policy, &text, &location, now, &settings.host.frame, warnings)?;
         let checked = Checked {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),

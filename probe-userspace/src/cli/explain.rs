@@ -59,7 +59,8 @@ impl Explain {
         let (policy, warnings) = build::parse_policy(&name, &text)?;
         let location = check::location(&settings)?;
         let now = self.at.unwrap_or_else(Instant::now);
-        let (image, _) = build::compile_policy(&policy, &text, &location, now, warnings)?;
+        let (image, _) =
+            build::compile_policy(&policy, &text, &location, now, &settings.host.frame, warnings)?;
         let failsafe = settings.failsafe_prefixes();
         let value = match fixed_verdict(self.address) {
             Some((verdict, why)) => explanation(self.address, verdict, why),

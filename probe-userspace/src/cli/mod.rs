@@ -16,6 +16,7 @@ mod span;
 mod status;
 mod table;
 mod usage;
+mod watch;
 
 use std::{env, io, path::PathBuf, process::ExitCode};
 
@@ -76,6 +77,7 @@ enum Command {
     Explain(explain::Explain),
     Halt(halt::Halt),
     Resume(resume::Resume),
+    Watch(watch::Watch),
     Detach(detach::Detach),
 }
 
@@ -131,6 +133,7 @@ impl Command {
             Self::Explain(verb) => verb.execute(globals),
             Self::Halt(verb) => verb.execute(globals),
             Self::Resume(verb) => verb.execute(globals),
+            Self::Watch(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
         }
     }

@@ -24,7 +24,7 @@ impl Engine {
             ));
         };
         let image = &in_force.image;
-        let failsafe = self.settings.failsafe_prefixes();
+        let failsafe = self.failsafe_prefixes();
         let now = Instant::now();
         let query = Query {
             heading: crate::compile::Heading::default(),
