@@ -4,6 +4,8 @@
     reason = "an unwrap in a test is an assertion with a stack trace, in its helper functions too"
 )]
 
+/// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
+mod actions;
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
 /// The command line.
