@@ -4,6 +4,7 @@
 //! Nothing here outlives the process: namespaces are held by file descriptors only, children die with their
 //! parent, and what a killed process leaves on disk (a bpffs mount) the next one sweeps away.
 
+pub mod abroad;
 pub mod bench;
 pub mod cordon_process;
 pub mod counters;

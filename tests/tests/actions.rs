@@ -9,5 +9,6 @@ mod mark;
 mod phases;
 mod redirect;
 mod reject;
+mod replies;
 mod services;
 mod stage;
