@@ -16,7 +16,7 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-use super::stage::{balance, open_books, policy as policy_of, rule, tier};
+use super::stage::{balance, open_books, pass_all, policy as policy_of, rule, tier};
 use crate::traffic::edge::{BY, Edge, NL, RU, address, sleep_past};
 
 /// The known customers: a prefix of each family, which [`RU`] lies in.
@@ -147,7 +147,7 @@ fn answered(edge: &Edge, source: IpAddr, n: usize) -> usize {
 
 /// Goes through a window whose phases take this long; `false` if this machine was too slow to see them all.
 fn went_through(edge: &Edge, phase_s: u32) -> bool {
-    let mut cordon = edge.start(&policy_of("", &[]));
+    let mut cordon = edge.start(&pass_all());
     let books = open_books(&edge.lab, &cordon);
     let start = Instant::now().0;
     let ends = [1, 2, 3].map(|n| Instant(start + n * phase_s));
@@ -206,7 +206,7 @@ fn a_window_goes_from_pass_to_drop_with_the_daemon_dead_and_everybody_else_is_bl
 #[test]
 fn a_rule_with_phases_steps_at_its_instant() {
     let edge = Edge::new();
-    let mut cordon = edge.start(&policy_of("", &[]));
+    let mut cordon = edge.start(&pass_all());
     let books = open_books(&edge.lab, &cordon);
     let until = edge.before_the_end(
         &cordon,
