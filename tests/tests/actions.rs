@@ -4,6 +4,7 @@
 mod count;
 mod drain;
 mod established;
+mod events;
 mod limit;
 mod mark;
 mod phases;
