@@ -9,7 +9,9 @@
 #![no_std]
 
 mod cell;
+pub mod checksum;
 mod counter;
+mod dscp;
 mod event;
 mod flow;
 mod frame;
@@ -26,14 +28,17 @@ mod verdict;
 
 pub use cell::{Cell, Decision, Stages};
 pub use counter::{Counter, counter_at, counter_index, n_counters};
-pub use event::{Event, event_counter};
+pub use dscp::{with_dscp_v4, with_dscp_v6};
+pub use event::{Event, event_counter, leading_bits_v4, leading_bits_v6};
 pub use flow::{Flow, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 pub use frame::{Embedded, Nat64, Nat64Prefixes, embedded, embedded_by_standard, embedded_v4, is_global_v4};
 pub use overrides::{FOREVER, OverrideValue, profile};
 pub use sample::{SampleHeader, SampleVerdict};
 pub use scope::ServiceSet;
 pub use state::{State, StateWord};
-pub use tier::{BYTE_COST_SHIFT, Bucket, BucketKey, Target, Tier, cap, gcra, limit_per, name_key};
+pub use tier::{
+    BYTE_COST_SHIFT, Bucket, BucketKey, Target, Tier, arrival_of_rate, cap, gcra, limit_per, name_key,
+};
 pub use verdict::{Action, Fate, Reason, Verdict, class};
 
 /// Version of everything pinned: layouts, map names, meaning of values. A process that finds pins of another

@@ -1,9 +1,12 @@
 //! What stands behind the IP header, read only for packets of which a policy asks it.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::l4::{Extension, MAX_EXTENSION_HEADERS, extension, is_quic_initial};
 
-use crate::{packet::read, parse::Facts};
+use crate::{
+    packet::{read, read_at},
+    parse::Facts,
+};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -15,20 +18,19 @@ const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 const UDP_LEN: u32 = 8;
 
-/// No chain of [`MAX_EXTENSION_HEADERS`] gets this far; the verifier wants to be told.
-const OFFSET_MASK: u32 = 0x7fff;
-
 /// The transport header, as far as it can be read.
+///
+/// Every field has a value, known or not: the compiler would move the undefined part of an `Option` around, which the
+/// verifier refuses.
 #[derive(Clone, Copy)]
 pub struct L4 {
-    /// IP protocol number; `None` if it is behind too many extension headers, cut off, or in another fragment.
-    pub protocol: Option<u8>,
-    /// Source port of TCP and UDP, host byte order.
-    pub source_port: Option<u16>,
-    /// Destination port of TCP and UDP, host byte order.
-    pub destination_port: Option<u16>,
-    /// Flags of TCP.
-    pub tcp_flags: Option<u8>,
+    protocol: u8,
+    is_protocol_known: bool,
+    has_ports: bool,
+    source_port: u16,
+    destination_port: u16,
+    has_tcp_flags: bool,
+    tcp_flags: u8,
     /// Where the header begins, as [`Facts::ip_offset`] counts. Means nothing if the protocol is unknown.
     pub offset: u16,
     /// A fragment, the first included.
@@ -43,29 +45,34 @@ pub struct L4 {
 #[inline(always)]
 pub fn l4(ctx: &XdpContext, facts: &Facts) -> L4 {
     let mut l4 = L4 {
-        protocol: Some(facts.protocol),
-        source_port: None,
-        destination_port: None,
-        tcp_flags: None,
+        protocol: facts.protocol,
+        is_protocol_known: true,
+        has_ports: false,
+        source_port: 0,
+        destination_port: 0,
+        has_tcp_flags: false,
+        tcp_flags: 0,
         offset: facts.ip_offset + u16::from(facts.ip_len),
         is_fragment: facts.is_fragment,
         is_later_fragment: facts.is_later_fragment,
         end: end(ctx, facts),
     };
     if facts.version == 6 {
-        l4.walk(ctx, facts.protocol);
+        l4.walk(ctx);
     }
-    if l4.is_later_fragment || !matches!(l4.protocol, Some(PROTO_TCP | PROTO_UDP)) {
+    if l4.is_later_fragment || !l4.is_protocol_known || !matches!(l4.protocol, PROTO_TCP | PROTO_UDP) {
         return l4;
     }
     if let Some([s0, s1, d0, d1]) = l4.read(ctx, 0) {
-        l4.source_port = Some(u16::from_be_bytes([s0, s1]));
-        l4.destination_port = Some(u16::from_be_bytes([d0, d1]));
+        l4.has_ports = true;
+        l4.source_port = u16::from_be_bytes([s0, s1]);
+        l4.destination_port = u16::from_be_bytes([d0, d1]);
     }
-    if l4.protocol == Some(PROTO_TCP)
+    if l4.protocol == PROTO_TCP
         && let Some([flags]) = l4.read(ctx, TCP_FLAGS_OFFSET)
     {
-        l4.tcp_flags = Some(flags);
+        l4.has_tcp_flags = true;
+        l4.tcp_flags = flags;
     }
     l4
 }
@@ -78,9 +85,9 @@ pub fn is_icmp_error(ctx: &XdpContext, facts: &Facts) -> bool {
     if facts.version == 4 {
         facts.protocol == PROTO_ICMP
             && !facts.is_fragment
-            && matches!(read::<2>(ctx, offset), Some([3, 4] | [11, _]))
+            && matches!(read_at::<2>(ctx, offset), Some([3, 4] | [11, _]))
     } else {
-        facts.protocol == PROTO_ICMPV6 && matches!(read::<1>(ctx, offset), Some([1..=4]))
+        facts.protocol == PROTO_ICMPV6 && matches!(read_at::<1>(ctx, offset), Some([1..=4]))
     }
 }
 
@@ -92,8 +99,8 @@ pub fn opens_connection(ctx: &XdpContext, l4: &L4) -> bool {
     if l4.is_later_fragment {
         return false;
     }
-    match l4.protocol {
-        Some(PROTO_TCP) => match l4.tcp_flags {
+    match l4.protocol() {
+        Some(PROTO_TCP) => match l4.tcp_flags() {
             Some(flags) => flags & (TCP_SYN | TCP_ACK) == TCP_SYN,
             None => true,
         },
@@ -107,46 +114,158 @@ pub fn opens_connection(ctx: &XdpContext, l4: &L4) -> bool {
 }
 
 impl L4 {
+    /// IP protocol number; `None` if it is behind too many extension headers, cut off, or in another fragment.
+    #[inline(always)]
+    pub const fn protocol(&self) -> Option<u8> {
+        if self.is_protocol_known {
+            Some(self.protocol)
+        } else {
+            None
+        }
+    }
+
+    /// Source port of TCP and UDP, host byte order.
+    #[inline(always)]
+    pub const fn source_port(&self) -> Option<u16> {
+        if self.has_ports {
+            Some(self.source_port)
+        } else {
+            None
+        }
+    }
+
+    /// Destination port of TCP and UDP, host byte order.
+    #[inline(always)]
+    pub const fn destination_port(&self) -> Option<u16> {
+        if self.has_ports {
+            Some(self.destination_port)
+        } else {
+            None
+        }
+    }
+
+    /// Flags of TCP.
+    #[inline(always)]
+    pub const fn tcp_flags(&self) -> Option<u8> {
+        if self.has_tcp_flags {
+            Some(self.tcp_flags)
+        } else {
+            None
+        }
+    }
+
     /// `N` bytes at `at` in the transport header; `None` if the packet ends before.
     #[inline(always)]
     fn read<const N: usize>(&self, ctx: &XdpContext, at: u32) -> Option<[u8; N]> {
-        let offset = (u32::from(self.offset) & OFFSET_MASK) + at;
-        if offset + N as u32 > self.end {
-            return None;
-        }
-        read(ctx, offset as usize)
+        read_within(ctx, u32::from(self.offset) + at, self.end)
     }
 
     /// Follows the extension headers of an IPv6 packet.
     #[inline(always)]
-    fn walk(&mut self, ctx: &XdpContext, next_header: u8) {
-        let mut protocol = next_header;
+    fn walk(&mut self, ctx: &XdpContext) {
+        let mut step = Step::new(self.protocol, self.offset, self.end);
         for _ in 0..MAX_EXTENSION_HEADERS {
-            let Some(kind) = extension(protocol) else {
-                self.protocol = Some(protocol);
-                return;
-            };
-            let Some([next_header, second, fragment_high, fragment_low]) = self.read(ctx, 0) else {
-                self.protocol = None;
-                return;
-            };
-            protocol = next_header;
-            if kind == Extension::Fragment {
-                let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
-                // Offset and "more fragments"; both zero in an atomic fragment (RFC 6946).
-                self.is_fragment |= fragment & 0xfff9 != 0;
-                if fragment & 0xfff8 != 0 {
-                    self.is_later_fragment = true;
-                    break;
-                }
+            if !step.is_at_extension() {
+                break;
             }
-            self.offset = ((u32::from(self.offset) + kind.len(second)) & OFFSET_MASK) as u16;
+            step = Step(cordon_next_header(ctx.ctx, step.0));
         }
-        self.protocol = match extension(protocol) {
-            Some(_) => None,
-            None => Some(protocol),
-        };
+        self.protocol = step.0 as u8;
+        self.is_protocol_known = step.0 & (Step::UNKNOWN | Step::AT_EXTENSION) == 0;
+        self.offset = step.offset();
+        self.is_fragment = step.0 & Step::FRAGMENT != 0;
+        self.is_later_fragment = step.0 & Step::LATER_FRAGMENT != 0;
     }
+}
+
+/// A place in a chain of extension headers, in one register: bits 0-7 the header that comes next, 16-31 its offset, 32-63
+/// the end of the packet, and the flags below.
+#[derive(Clone, Copy)]
+struct Step(u64);
+
+impl Step {
+    /// What comes next is cut off or in another fragment.
+    const UNKNOWN: u64 = 1 << 8;
+    const FRAGMENT: u64 = 1 << 9;
+    const LATER_FRAGMENT: u64 = 1 << 10;
+    /// What comes next is an extension header.
+    const AT_EXTENSION: u64 = 1 << 11;
+
+    #[inline(always)]
+    const fn new(next_header: u8, offset: u16, end: u32) -> Self {
+        let step = Self(next_header as u64 | (offset as u64) << 16 | (end as u64) << 32);
+        match extension(next_header) {
+            Some(_) => Self(step.0 | Self::AT_EXTENSION),
+            None => step,
+        }
+    }
+
+    #[inline(always)]
+    const fn is_at_extension(self) -> bool {
+        self.0 & Self::AT_EXTENSION != 0
+    }
+
+    #[inline(always)]
+    const fn offset(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    #[inline(always)]
+    const fn end(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// The step behind one extension header.
+///
+/// A function of its own for the verifier: it goes through it once instead of once for each way to get to each of
+/// [`MAX_EXTENSION_HEADERS`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_next_header(ctx: *mut xdp_md, step: u64) -> u64 {
+    let step = Step(step);
+    let flags = step.0 & (Step::FRAGMENT | Step::LATER_FRAGMENT);
+    let unknown = step.0 & !Step::AT_EXTENSION | Step::UNKNOWN;
+    let Some(kind) = extension(step.0 as u8) else {
+        return unknown;
+    };
+    let header = read_within(&XdpContext::new(ctx), u32::from(step.offset()), step.end());
+    let Some([next_header, second, fragment_high, fragment_low]) = header else {
+        return unknown;
+    };
+    let next = Step::new(
+        next_header,
+        step.offset().wrapping_add(kind.len(second) as u16),
+        step.end(),
+    );
+    if kind != Extension::Fragment {
+        return next.0 | flags;
+    }
+    let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
+    if fragment & 0xfff8 != 0 {
+        // What the header names is in the first fragment, and so are the extension headers behind it.
+        let next = if next.is_at_extension() {
+            next.0 & !Step::AT_EXTENSION | Step::UNKNOWN
+        } else {
+            next.0
+        };
+        return next | Step::FRAGMENT | Step::LATER_FRAGMENT;
+    }
+    // An atomic fragment is none (RFC 6946): neither an offset nor "more fragments".
+    if fragment & 1 == 1 {
+        next.0 | flags | Step::FRAGMENT
+    } else {
+        next.0 | flags
+    }
+}
+
+/// `N` bytes at `offset` of the frame, if the packet has not ended there.
+#[inline(always)]
+fn read_within<const N: usize>(ctx: &XdpContext, offset: u32, end: u32) -> Option<[u8; N]> {
+    if u64::from(offset) + N as u64 > u64::from(end) {
+        return None;
+    }
+    read_at(ctx, offset as usize)
 }
 
 /// Where the packet ends by its own length.

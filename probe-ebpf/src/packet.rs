@@ -1,6 +1,6 @@
 //! The one accessor of packet memory.
 
-use core::mem::MaybeUninit;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
     helpers::{
@@ -9,6 +9,9 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
+
+/// No header that is looked at begins later; the verifier refuses offsets that may be any number.
+pub const MAX_OFFSET: usize = 0x7fff;
 
 /// `N` bytes at `offset` of the frame; `None` if the frame ends before.
 ///
@@ -19,6 +22,15 @@ use aya_ebpf::{
 #[inline(always)]
 pub fn read<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N]> {
     view(ctx, offset, &mut MaybeUninit::uninit()).copied()
+}
+
+/// As [`read`], at an offset that is computed from the frame; at most [`MAX_OFFSET`].
+///
+/// The compiler must not see how: it would add the constant parts of `offset` and `N` up, and the verifier would no
+/// longer see that what is read is what was compared.
+#[inline(always)]
+pub fn read_at<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N]> {
+    read(ctx, black_box(offset & MAX_OFFSET))
 }
 
 /// As [`read`], but in place where that can be: the compiler loads only the bytes that are looked at. `buffer` takes

@@ -3,7 +3,7 @@
 use aya_ebpf::programs::XdpContext;
 
 use crate::{
-    packet::read,
+    packet::read_at,
     parse::{Address, Facts, inner_ethernet, is_ipv6_ethertype},
 };
 
@@ -65,7 +65,7 @@ fn udp_tunnel_port(ctx: &XdpContext, facts: &Facts) -> Option<u16> {
     if facts.is_later_fragment {
         return None;
     }
-    match u16::from_be_bytes(read(ctx, payload_offset(facts) + 2)?) {
+    match u16::from_be_bytes(read_at(ctx, payload_offset(facts) + 2)?) {
         port @ (PORT_VXLAN | PORT_GENEVE) => Some(port),
         _ => None,
     }
@@ -79,7 +79,7 @@ fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<Address> {
     const KEY: u8 = 0x20;
     const SEQUENCE: u8 = 0x10;
     const VERSION: u8 = 0x07;
-    let [flags, version, type_high, type_low] = read(ctx, offset)?;
+    let [flags, version, type_high, type_low] = read_at(ctx, offset)?;
     // Routing is of RFC 1701 and has no fixed length. Version 1 is PPTP.
     if flags & ROUTING != 0 || version & VERSION != 0 {
         return None;
@@ -97,7 +97,7 @@ fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<Address> {
 #[inline(always)]
 fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<Address> {
     const OPTIONS_LEN: u8 = 0x3f;
-    let [version_len, _, type_high, type_low] = read(ctx, offset)?;
+    let [version_len, _, type_high, type_low] = read_at(ctx, offset)?;
     if version_len & !OPTIONS_LEN != 0 {
         return None;
     }
@@ -127,10 +127,10 @@ fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<Address> {
 /// The source in an IP header.
 #[inline(always)]
 fn source_of(ctx: &XdpContext, offset: usize, is_v6: bool) -> Option<Address> {
-    let [version_len] = read(ctx, offset)?;
+    let [version_len] = read_at(ctx, offset)?;
     match (version_len >> 4, is_v6) {
-        (4, false) => read(ctx, offset + 12).map(Address::V4),
-        (6, true) => read(ctx, offset + 8).map(Address::V6),
+        (4, false) => read_at(ctx, offset + 12).map(Address::V4),
+        (6, true) => read_at(ctx, offset + 8).map(Address::V6),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::{Action, Reason, Verdict, limits::VLAN_MAX_DEPTH, scope::UNTAGGED};
 
 use super::{Answer, TRUNCATED, drop, pass};
-use crate::packet::read;
+use crate::packet::{read, read_at};
 
 const ETH_ADDRS_LEN: usize = 12;
 const ETHERTYPE_LEN: usize = 2;
@@ -205,7 +205,7 @@ fn without_ethertype(ctx: &XdpContext, offset: usize) -> Reason {
 pub(crate) fn inner_ethernet(ctx: &XdpContext, offset: usize) -> Option<(usize, bool)> {
     let mut offset = offset + ETH_ADDRS_LEN;
     for _ in 0..=INNER_VLAN_MAX_DEPTH {
-        let ethertype = u16::from_be_bytes(read(ctx, offset)?);
+        let ethertype = u16::from_be_bytes(read_at(ctx, offset)?);
         offset += ETHERTYPE_LEN;
         if !is_vlan_tag(ethertype) {
             return Some((offset, is_ipv6_ethertype(ethertype)?));

@@ -18,6 +18,8 @@ use aya_ebpf::{
 };
 use probe_ebpf::parse::{Address, FrameOptions, parse};
 
+mod headers;
+
 /// Sources that `generate` takes in turn; the loader fills it.
 const N_SOURCES: u32 = 1 << 14;
 
