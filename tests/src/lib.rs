@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod cordon_process;
+pub mod corpus;
 pub mod counters;
 pub mod demo;
 pub mod frames;
@@ -17,6 +18,7 @@ pub mod netns;
 pub mod oracle;
 pub mod probes;
 pub mod raw_database;
+pub mod reference;
 pub mod rng;
 pub mod scratch;
 pub mod servers;

@@ -8,6 +8,8 @@
 mod cleanup;
 /// The command line.
 mod cli;
+/// The packet corpus, on every rung.
+mod corpus;
 /// The daemon from start to start.
 mod daemon;
 /// Broken databases: every error, to the letter.
