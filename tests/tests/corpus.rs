@@ -1,7 +1,31 @@
 //! The packet corpus: data and generator agree, the reference agrees with the data, and so does the kernel, on every
 //! rung.
 
-use integration_tests::corpus::{data, rows};
+/// By BPF_PROG_TEST_RUN.
+mod first_rung;
+/// On a wire.
+mod second_rung;
+
+use std::collections::BTreeMap;
+
+use integration_tests::corpus::{Case, Settings, data, rows};
+
+/// All cases, by what they are judged by.
+fn by_settings(cases: &[Case]) -> BTreeMap<&Settings, Vec<&Case>> {
+    let mut groups: BTreeMap<&Settings, Vec<&Case>> = BTreeMap::new();
+    for case in cases {
+        groups.entry(&case.settings).or_default().push(case);
+    }
+    groups
+}
+
+fn all_cases() -> Vec<Case> {
+    data::load()
+        .unwrap()
+        .into_iter()
+        .flat_map(|row| row.cases)
+        .collect()
+}
 
 #[test]
 fn the_data_are_what_the_generator_writes() {

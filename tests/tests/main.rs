@@ -18,6 +18,8 @@ mod database;
 mod examples;
 /// What becomes of every kind of frame, by test runs: no interface.
 mod frames;
+/// Frames by chance, against the reference.
+mod fuzz;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
 /// More than one interface, and one that comes late.

@@ -9,8 +9,12 @@
 pub mod build;
 mod case;
 pub mod data;
+pub mod fuzz;
 mod meaning;
 pub mod places;
 pub mod rows;
+pub mod test_run;
+pub mod wire;
+pub mod world;
 
 pub use case::{Case, Run, Settings, Target};
