@@ -50,6 +50,9 @@ pub const MAX_OWN: u32 = 4096;
 /// Most interfaces known by name, and most redirect targets.
 pub const MAX_INTERFACES: u32 = 1024;
 
+/// Most entries of `VLANS`: the VLANs judged on interfaces of which only some are, and one for each such interface.
+pub const MAX_VLANS: u32 = 16_384;
+
 /// Most ethertypes counted one by one; further ones are counted together under type 0.
 pub const MAX_ETHERTYPES: u32 = 256;
 

@@ -1,13 +1,19 @@
 //! The one accessor of packet memory.
 
-use core::mem::MaybeUninit;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
-    helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::{
+        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_xdp_store_bytes,
+    },
     programs::XdpContext,
 };
 
-/// Copies `N` bytes at `offset` out of the frame; `None` if the frame ends before.
+/// No header that is looked at begins later; the verifier refuses offsets that may be any number.
+pub const MAX_OFFSET: usize = 0x7fff;
+
+/// `N` bytes at `offset` of the frame; `None` if the frame ends before.
 ///
 /// The usual case is a direct read from the linear part. A driver may put header bytes into fragments ("data
 /// residing entirely in fragments"), so what the linear part does not hold is asked from the helper
@@ -15,17 +21,55 @@ use aya_ebpf::{
 /// taken for one without headers.
 #[inline(always)]
 pub fn read<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N]> {
-    let start = ctx.data() + offset;
-    if start + N <= ctx.data_end() {
+    view(ctx, offset, &mut MaybeUninit::uninit()).copied()
+}
+
+/// As [`read`], at an offset that is computed from the frame; at most [`MAX_OFFSET`].
+///
+/// The compiler must not see how: it would add the constant parts of `offset` and `N` up, and the verifier would no
+/// longer see that what is read is what was compared.
+#[inline(always)]
+pub fn read_at<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N]> {
+    read(ctx, black_box(offset & MAX_OFFSET))
+}
+
+/// As [`read`], but in place where that can be: the compiler loads only the bytes that are looked at. `buffer` takes
+/// what the linear part does not hold.
+///
+/// Nothing may be written to the frame, and its ends not be moved, while the view is in use.
+#[inline(always)]
+pub(crate) fn view<'a, const N: usize>(
+    ctx: &XdpContext,
+    offset: usize,
+    buffer: &'a mut MaybeUninit<[u8; N]>,
+) -> Option<&'a [u8; N]> {
+    // As a pointer, not as a number: the compiler keeps `start` as it is then, and the verifier sees that what is read
+    // is what was compared.
+    let start = (ctx.data() as *const u8).wrapping_add(offset);
+    if start.wrapping_add(N) as usize <= ctx.data_end() {
         // SAFETY: `start..start + N` lies within `data..data_end`, checked above; `[u8; N]` has no alignment
-        // and no invalid values.
-        return Some(unsafe { (start as *const [u8; N]).read() });
+        // and no invalid values. The callers in this crate write to the frame only after their last look at a view.
+        return Some(unsafe { &*start.cast() });
     }
-    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-    // SAFETY: `ctx` is the program's context and `bytes` is `N` writable bytes on the stack.
-    let res = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset as u32, bytes.as_mut_ptr().cast(), N as u32) };
+    // SAFETY: `ctx` is the program's context and `buffer` is `N` writable bytes on the stack.
+    let res = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset as u32, buffer.as_mut_ptr().cast(), N as u32) };
     // SAFETY: on success the helper has written all `N` bytes.
-    (res == 0).then(|| unsafe { bytes.assume_init() })
+    (res == 0).then(|| unsafe { &*buffer.as_ptr() })
+}
+
+/// Writes `N` bytes at `offset`. Whether the frame has them: if not, nothing is written.
+#[inline(always)]
+pub fn write<const N: usize>(ctx: &XdpContext, offset: usize, bytes: &[u8; N]) -> bool {
+    let start = (ctx.data() as *mut u8).wrapping_add(offset);
+    if start.wrapping_add(N) as usize <= ctx.data_end() {
+        // SAFETY: as in `view`; nothing else refers to the frame while this function runs.
+        unsafe { start.cast::<[u8; N]>().write(*bytes) };
+        return true;
+    }
+    // SAFETY: `ctx` is the program's context and `bytes` is `N` readable bytes (`bpf_xdp_store_bytes`, Linux 5.18).
+    let res =
+        unsafe { bpf_xdp_store_bytes(ctx.ctx, offset as u32, bytes.as_ptr().cast_mut().cast(), N as u32) };
+    res == 0
 }
 
 /// Length of the whole frame in bytes, fragments included, from the Ethernet header on.
@@ -33,4 +77,18 @@ pub fn read<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N]> 
 pub fn frame_len(ctx: &XdpContext) -> u64 {
     // SAFETY: `ctx` is the program's context (`bpf_xdp_get_buff_len`, Linux 5.18).
     unsafe { bpf_xdp_get_buff_len(ctx.ctx) }
+}
+
+/// Moves the start of the frame: a negative `delta` makes room before it. Whether there was room.
+#[inline(always)]
+pub fn adjust_head(ctx: &XdpContext, delta: i32) -> bool {
+    // SAFETY: `ctx` is the program's context (`bpf_xdp_adjust_head`, Linux 4.10).
+    unsafe { bpf_xdp_adjust_head(ctx.ctx, delta) == 0 }
+}
+
+/// Moves the end of the frame: a negative `delta` shortens it. Whether that could be.
+#[inline(always)]
+pub fn adjust_tail(ctx: &XdpContext, delta: i32) -> bool {
+    // SAFETY: `ctx` is the program's context (`bpf_xdp_adjust_tail`, Linux 4.18).
+    unsafe { bpf_xdp_adjust_tail(ctx.ctx, delta) == 0 }
 }

@@ -3,6 +3,8 @@
 
 /// The frames.
 mod build;
+/// What stands behind the IP header.
+mod headers;
 
 use cordon::dataplane::{Dataplane, Settings};
 use integration_tests::{
@@ -250,7 +252,7 @@ fn what_a_link_needs_passes_although_everything_is_dropped() {
             "an LLC frame",
             ethernet_frame(46, &[0x42; 46]),
             XDP_PASS,
-            Reason::NotIp,
+            Reason::Llc,
         ),
     ];
     check(&with_policy(DROP_ALL), &cases);

@@ -2,10 +2,16 @@
 
 use aya_ebpf::{
     Global,
-    btf_maps::{PerCpuArray, ProgramArray},
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{HashMap, PerCpuArray, ProgramArray},
     macros::btf_map,
 };
-use probe_common::{Counter, Reason, limits::N_SLOTS};
+use probe_common::{
+    Counter, Reason,
+    limits::{MAX_VLANS, N_SLOTS},
+};
+
+use crate::shared_maps::Present;
 
 /// Shared: the programs of the generations.
 #[btf_map]
@@ -18,3 +24,21 @@ pub static ENTRY_COUNTERS: PerCpuArray<Counter, { Reason::N_WITHOUT_CLASS as usi
 /// What the entry program does if no generation can be called.
 #[unsafe(no_mangle)]
 pub static NO_GENERATION_PASS: Global<u32> = Global::new(0);
+
+/// Shared: the VLANs judged on interfaces of which only some are, see [`vlans_key`].
+#[btf_map]
+pub static VLANS: HashMap<u64, Present, { MAX_VLANS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Stands for the VLAN in the key that says that an interface is one of those.
+pub const VLAN_MARK: u16 = 0xffff;
+
+/// Whether there is any such interface.
+#[unsafe(no_mangle)]
+pub static VLAN_FILTER: Global<u32> = Global::new(0);
+
+/// Key of [`VLANS`].
+#[inline(always)]
+pub const fn vlans_key(ifindex: u32, vlan: u16) -> u64 {
+    (ifindex as u64) << 16 | vlan as u64
+}

@@ -7,7 +7,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Cell, ClassValue, Counter, GenerationMeta, OverrideValue, Stages, limits::MAX_RUNTIME_OVERRIDES,
+    Cell, ClassValue, Counter, GenerationMeta, Nat64, Nat64Prefixes, OverrideValue, Stages,
+    limits::{MAX_NAT64, MAX_RUNTIME_OVERRIDES},
 };
 
 const BY_THE_LOADER: usize = 1;
@@ -67,6 +68,23 @@ pub static HAS_OVERRIDES: Global<u32> = Global::new(0);
 /// Whether any cell is timed.
 #[unsafe(no_mangle)]
 pub static HAS_STAGES: Global<u32> = Global::new(0);
+
+/// Whether sources that cannot come by the wire drop.
+#[unsafe(no_mangle)]
+pub static MARTIANS: Global<u32> = Global::new(0);
+
+/// How many NAT64 prefixes are configured.
+#[unsafe(no_mangle)]
+pub static N_NAT64: Global<u32> = Global::new(0);
+
+/// Those prefixes.
+#[unsafe(no_mangle)]
+pub static NAT64_PREFIXES: Global<Nat64Prefixes> = Global::new(Nat64Prefixes {
+    prefixes: [Nat64 {
+        prefix: [0; 16],
+        len: 0,
+    }; MAX_NAT64],
+});
 
 /// A cell of the matrix; `None` outside it.
 #[inline(always)]

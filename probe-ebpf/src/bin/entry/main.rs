@@ -9,19 +9,27 @@
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use probe_common::{Action, FOREVER, Reason, StateWord, Verdict};
-use probe_ebpf::{clock, parse::parse, record::record};
+use probe_ebpf::{
+    clock,
+    parse::{FrameOptions, outermost_vlan, parse},
+    record::record,
+};
 
 #[path = "../../maps/entry.rs"]
 mod entry_maps;
 #[path = "../../maps/shared.rs"]
 mod shared_maps;
 
-use entry_maps::{ENTRY_COUNTERS, NO_GENERATION_PASS, SLOTS};
-use shared_maps::{STATE, is_failsafe};
+use entry_maps::{ENTRY_COUNTERS, NO_GENERATION_PASS, SLOTS, VLAN_FILTER, VLAN_MARK, VLANS, vlans_key};
+use shared_maps::{STATE, count_not_ip, is_failsafe_source};
 
 /// Reads the state word once and tail-calls its slot. Returns only if that fails.
 #[xdp(frags)]
 pub fn cordon_entry(ctx: XdpContext) -> u32 {
+    if VLAN_FILTER.load() != 0 && !is_vlan_judged(&ctx) {
+        let verdict = Verdict::without_class(Action::Pass, Reason::VlanNotJudged);
+        return record(&ctx, &ENTRY_COUNTERS, verdict);
+    }
     let Some(state) = STATE.get_ptr(0) else {
         return xdp_action::XDP_ABORTED;
     };
@@ -57,15 +65,31 @@ pub fn cordon_entry(ctx: XdpContext) -> u32 {
     record(&ctx, &ENTRY_COUNTERS, without_generation(&ctx, is_halted))
 }
 
+/// Whether the frame's outermost VLAN is one that is judged on its interface.
+#[inline(always)]
+fn is_vlan_judged(ctx: &XdpContext) -> bool {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    if VLANS.get_ptr(vlans_key(ifindex, VLAN_MARK)).is_none() {
+        return true;
+    }
+    match outermost_vlan(ctx) {
+        Some(vlan) => VLANS.get_ptr(vlans_key(ifindex, vlan)).is_some(),
+        None => false,
+    }
+}
+
 /// The answer when no generation can be called: control traffic and failsafe prefixes pass, the host file
 /// decides about the rest, unless the host is halted.
 #[inline(always)]
 fn without_generation(ctx: &XdpContext, is_halted: bool) -> Verdict {
-    let facts = match parse(ctx, 0) {
+    let facts = match parse(ctx, &FrameOptions::WITHOUT_GENERATION) {
         Ok(facts) => facts,
-        Err(answer) => return answer,
+        Err(answer) => {
+            count_not_ip(ctx, &answer);
+            return answer.verdict;
+        }
     };
-    if is_failsafe(&facts.source) {
+    if is_failsafe_source(ctx, &facts) {
         return Verdict::without_class(Action::Pass, Reason::NoGenerationFailsafe);
     }
     if is_halted {

@@ -3,7 +3,10 @@
 //! The plain path pays for one location look-up and one cell; everything else is asked only if the verdict
 //! would not be pass.
 
-use aya_ebpf::btf_maps::{LpmTrie, lpm_trie::Key};
+use aya_ebpf::{
+    btf_maps::{LpmTrie, lpm_trie::Key},
+    programs::XdpContext,
+};
 use probe_common::{
     Action, FOREVER, OverrideValue, Reason, Verdict, class, limits::OVERRIDE_MAX_LEVELS, profile,
 };
@@ -18,7 +21,7 @@ use crate::{
         HAS_DENIES, HAS_OVERRIDES, HAS_STAGES, LOCATION_V4, LOCATION_V6, OVERRIDES_V4, OVERRIDES_V6,
         RUNTIME_V4, RUNTIME_V6, STAGES, cell,
     },
-    shared_maps::{STATE, is_failsafe},
+    shared_maps::{STATE, is_failsafe_source},
 };
 
 /// What a judgement assumes besides the generation: the host's state, and what time it is.
@@ -85,9 +88,9 @@ impl Env {
 
 /// The verdict for a packet that says where it comes from.
 #[inline(always)]
-pub fn judge(facts: &Facts, env: &mut Env) -> Verdict {
+pub fn judge(ctx: &XdpContext, facts: &Facts, env: &mut Env) -> Verdict {
     if env.is_halted() {
-        return if env.with_shared && is_failsafe(&facts.source) {
+        return if env.with_shared && is_failsafe_source(ctx, facts) {
             Verdict::without_class(Action::Pass, Reason::HaltedFailsafe)
         } else {
             Verdict::without_class(Action::Drop, Reason::Halted)
@@ -109,7 +112,7 @@ pub fn judge(facts: &Facts, env: &mut Env) -> Verdict {
         return verdict(Action::Pass, Reason::PolicyPass);
     }
 
-    if env.with_shared && is_failsafe(&facts.source) {
+    if env.with_shared && is_failsafe_source(ctx, facts) {
         return verdict(Action::Pass, Reason::Failsafe);
     }
     if !overrides.asked {

@@ -7,24 +7,46 @@
 )]
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
-use probe_common::{SampleHeader, SampleVerdict, Verdict};
-use probe_ebpf::{packet::read, parse::parse, record::record};
+use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict};
+use probe_ebpf::{
+    packet::{adjust_head, read},
+    parse::{FrameOptions, parse},
+    record::record,
+};
 
 #[path = "../../maps/generation.rs"]
 mod generation_maps;
 mod judge;
+#[path = "../../maps/own.rs"]
+mod own_maps;
 #[path = "../../maps/shared.rs"]
 mod shared_maps;
 
-use generation_maps::{COUNTERS, META};
+use generation_maps::{COUNTERS, MARTIANS, META, N_NAT64, NAT64_PREFIXES};
 use judge::{Env, judge};
+use own_maps::is_own_source;
+use shared_maps::count_not_ip;
+
+#[inline(always)]
+fn options() -> FrameOptions {
+    FrameOptions {
+        martians: MARTIANS.load() != 0,
+        nat64: Some((N_NAT64.load(), &NAT64_PREFIXES)),
+    }
+}
 
 /// Judges a packet from an interface. Lives in a slot of the program array; the entry program calls it.
 #[xdp(frags)]
 pub fn cordon_gen(ctx: XdpContext) -> u32 {
-    let verdict = match parse(&ctx, 0) {
-        Ok(facts) => judge(&facts, &mut Env::live()),
-        Err(answer) => answer,
+    let verdict = match parse(&ctx, &options()) {
+        Ok(facts) if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) => {
+            Verdict::without_class(Action::Drop, Reason::Martian)
+        }
+        Ok(facts) => judge(&ctx, &facts, &mut Env::live()),
+        Err(answer) => {
+            count_not_ip(&ctx, &answer);
+            answer.verdict
+        }
     };
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(&ctx, "{} {}", verdict.action.name(), verdict.reason.name());
@@ -43,6 +65,10 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
     let Some(header) = read::<HEADER_LEN>(&ctx, 0) else {
         return u32::MAX;
     };
+    // What remains is a frame like any other.
+    if !adjust_head(&ctx, HEADER_LEN as i32) {
+        return u32::MAX;
+    }
     let word = |idx: usize| {
         u32::from_ne_bytes([
             header[idx * 4],
@@ -51,9 +77,9 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
             header[idx * 4 + 3],
         ])
     };
-    let verdict: Verdict = match parse(&ctx, HEADER_LEN) {
-        Ok(facts) => judge(&facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
-        Err(answer) => answer,
+    let verdict: Verdict = match parse(&ctx, &options()) {
+        Ok(facts) => judge(&ctx, &facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
+        Err(answer) => answer.verdict,
     };
     SampleVerdict::pack(verdict, 0).0
 }

@@ -16,7 +16,9 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use probe_ebpf::parse::{Address, parse};
+use probe_ebpf::parse::{Address, FrameOptions, parse};
+
+mod headers;
 
 /// Sources that `generate` takes in turn; the loader fills it.
 const N_SOURCES: u32 = 1 << 14;
@@ -94,7 +96,7 @@ pub fn generate(ctx: XdpContext) -> u32 {
 /// Drops what the blocklist of the packet's family holds.
 #[xdp(frags)]
 pub fn two_maps(ctx: XdpContext) -> u32 {
-    let is_blocked = match parse(&ctx, 0).map(|facts| facts.source) {
+    let is_blocked = match parse(&ctx, &FrameOptions::WITHOUT_GENERATION).map(|facts| facts.source) {
         Ok(Address::V4(source)) => match OUTER_V4.get(0) {
             Some(blocked) => blocked.get(&Key::new(32, source)).is_some(),
             None => false,

@@ -1,0 +1,136 @@
+//! Tunnels: packets inside packets, one level deep.
+
+use aya_ebpf::programs::XdpContext;
+
+use crate::{
+    packet::read_at,
+    parse::{Address, Facts, inner_ethernet, is_ipv6_ethertype},
+};
+
+const PROTO_IPV4: u8 = 4;
+const PROTO_UDP: u8 = 17;
+const PROTO_IPV6: u8 = 41;
+const PROTO_GRE: u8 = 47;
+
+/// RFC 7348.
+const PORT_VXLAN: u16 = 4789;
+/// RFC 8926.
+const PORT_GENEVE: u16 = 6081;
+
+const UDP_LEN: usize = 8;
+const VXLAN_LEN: usize = 8;
+const GENEVE_LEN: usize = 8;
+const GRE_LEN: usize = 4;
+
+/// Transparent Ethernet bridging: an Ethernet frame inside GRE or Geneve.
+const ETHERTYPE_ETHERNET: u16 = 0x6558;
+
+/// Whether the packet carries another one, as far as the fixed header and UDP's destination port tell.
+#[inline(always)]
+pub fn is_tunnel(ctx: &XdpContext, facts: &Facts) -> bool {
+    match facts.protocol {
+        PROTO_IPV4 | PROTO_IPV6 | PROTO_GRE => true,
+        PROTO_UDP => udp_tunnel_port(ctx, facts).is_some(),
+        _ => false,
+    }
+}
+
+/// The source of the packet inside; `None` if it cannot be found.
+#[inline(always)]
+pub fn inner_source(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
+    if facts.is_later_fragment {
+        return None;
+    }
+    let offset = payload_offset(facts);
+    match facts.protocol {
+        PROTO_IPV4 => source_of(ctx, offset, false),
+        PROTO_IPV6 => source_of(ctx, offset, true),
+        PROTO_GRE => behind_gre(ctx, offset),
+        PROTO_UDP => match udp_tunnel_port(ctx, facts)? {
+            PORT_VXLAN => behind_ethernet(ctx, offset + UDP_LEN + VXLAN_LEN),
+            _ => behind_geneve(ctx, offset + UDP_LEN),
+        },
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn payload_offset(facts: &Facts) -> usize {
+    usize::from(facts.ip_offset) + usize::from(facts.ip_len)
+}
+
+/// The destination port of a UDP packet, if it is one of a tunnel.
+#[inline(always)]
+fn udp_tunnel_port(ctx: &XdpContext, facts: &Facts) -> Option<u16> {
+    if facts.is_later_fragment {
+        return None;
+    }
+    match u16::from_be_bytes(read_at(ctx, payload_offset(facts) + 2)?) {
+        port @ (PORT_VXLAN | PORT_GENEVE) => Some(port),
+        _ => None,
+    }
+}
+
+/// RFC 2784 and RFC 2890.
+#[inline(always)]
+fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<Address> {
+    const CHECKSUM: u8 = 0x80;
+    const ROUTING: u8 = 0x40;
+    const KEY: u8 = 0x20;
+    const SEQUENCE: u8 = 0x10;
+    const VERSION: u8 = 0x07;
+    let [flags, version, type_high, type_low] = read_at(ctx, offset)?;
+    // Routing is of RFC 1701 and has no fixed length. Version 1 is PPTP.
+    if flags & ROUTING != 0 || version & VERSION != 0 {
+        return None;
+    }
+    let mut len = GRE_LEN;
+    for field in [CHECKSUM, KEY, SEQUENCE] {
+        if flags & field != 0 {
+            len += 4;
+        }
+    }
+    behind_type(ctx, offset + len, u16::from_be_bytes([type_high, type_low]))
+}
+
+/// RFC 8926 section 3.4.
+#[inline(always)]
+fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<Address> {
+    const OPTIONS_LEN: u8 = 0x3f;
+    let [version_len, _, type_high, type_low] = read_at(ctx, offset)?;
+    if version_len & !OPTIONS_LEN != 0 {
+        return None;
+    }
+    let options_len = usize::from(version_len & OPTIONS_LEN) * 4;
+    behind_type(
+        ctx,
+        offset + GENEVE_LEN + options_len,
+        u16::from_be_bytes([type_high, type_low]),
+    )
+}
+
+#[inline(always)]
+fn behind_type(ctx: &XdpContext, offset: usize, ethertype: u16) -> Option<Address> {
+    if ethertype == ETHERTYPE_ETHERNET {
+        behind_ethernet(ctx, offset)
+    } else {
+        source_of(ctx, offset, is_ipv6_ethertype(ethertype)?)
+    }
+}
+
+#[inline(always)]
+fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<Address> {
+    let (offset, is_v6) = inner_ethernet(ctx, offset)?;
+    source_of(ctx, offset, is_v6)
+}
+
+/// The source in an IP header.
+#[inline(always)]
+fn source_of(ctx: &XdpContext, offset: usize, is_v6: bool) -> Option<Address> {
+    let [version_len] = read_at(ctx, offset)?;
+    match (version_len >> 4, is_v6) {
+        (4, false) => read_at(ctx, offset + 12).map(Address::V4),
+        (6, true) => read_at(ctx, offset + 8).map(Address::V6),
+        _ => None,
+    }
+}
