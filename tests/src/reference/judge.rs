@@ -132,10 +132,13 @@ impl Reference {
                 let is_discovery = packet.next_header == 58
                     && packet.hop_limit == 255
                     && matches!(packet.payload, Some([133..=137, ..]));
+                if source.is_unicast_link_local() {
+                    return Err(Reason::LinkLocal);
+                }
                 if is_discovery {
                     return Err(Reason::NeighbourDiscovery);
                 }
-                if source.is_unicast_link_local() || source.is_unspecified() {
+                if source.is_unspecified() && contains("ff02::/16", packet.destination) {
                     return Err(Reason::LinkLocal);
                 }
                 if self.options.martians_drop && (source.is_loopback() || self.is_own(packet.source)) {

@@ -53,10 +53,15 @@ fn neighbour_discovery(rows: &mut Vec<Row>) {
             ("A", A6),
             ("6to4 around B", six_to_four(B4)),
         ] {
+            let reason = if who == "fe80::1" {
+                LinkLocal
+            } else {
+                NeighbourDiscovery
+            };
             on_link.push(passes(
                 format!("{name} from {who}, hop limit 255"),
                 frame(source, message_type, 255),
-                NeighbourDiscovery,
+                reason,
             ));
         }
         on_link.push(passes(

@@ -1,5 +1,6 @@
 //! Generates the rows. What a case expects is written here by hand, from the specification.
 
+mod embedded;
 mod fragments;
 mod icmp;
 mod lengths;
@@ -23,6 +24,7 @@ use super::{
 pub fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     sources::add(&mut rows);
+    embedded::add(&mut rows);
     link::add(&mut rows);
     fragments::add(&mut rows);
     icmp::add(&mut rows);
@@ -52,6 +54,11 @@ fn plain(source: IpAddr) -> Vec<u8> {
         UDP,
         &udp(40_000, 443, b"corpus: a payload of 32 bytes..."),
     )
+}
+
+/// An address in the source of a row.
+fn text(source: &str) -> IpAddr {
+    source.parse().expect("an address in the source of a row")
 }
 
 fn row(rows: &mut Vec<Row>, number: u8, says: &str, cases: Vec<Case>) {
