@@ -1,4 +1,4 @@
-//! Builds the eBPF objects of `probe-ebpf` and leaves them in `OUT_DIR` as `entry`, `generation` and `peers`.
+//! Builds the eBPF objects of `probe-ebpf` and leaves them in `OUT_DIR` as `entry`, `egress`, `generation` and `peers`.
 //!
 //! Which compiler builds them is found by `cargo xtask setup`, which writes its name to `.bpf-toolchain`; the
 //! variable `CORDON_BPF_TOOLCHAIN` overrides it. The reasons are in `xtask/src/setup/`.

@@ -38,6 +38,30 @@ shared! {
     }
 }
 
+/// The leading bits of an IPv4 address, the others zero.
+#[inline(always)]
+pub const fn leading_bits_v4(address: [u8; 4], n_bits: u32) -> [u8; 4] {
+    let mask = match u32::MAX.checked_shr(n_bits) {
+        Some(rest) => !rest,
+        None => u32::MAX,
+    };
+    (u32::from_be_bytes(address) & mask).to_be_bytes()
+}
+
+/// The leading bits of an IPv6 address, the others zero.
+#[inline(always)]
+pub const fn leading_bits_v6(high: u64, low: u64, n_bits: u32) -> [u64; 2] {
+    let mask_high = match u64::MAX.checked_shr(n_bits) {
+        Some(rest) => !rest,
+        None => u64::MAX,
+    };
+    let mask_low = match u64::MAX.checked_shr(n_bits.saturating_sub(64)) {
+        Some(rest) => !rest,
+        None => u64::MAX,
+    };
+    [high & mask_high, low & mask_low]
+}
+
 /// Indexes into `EVENT_COUNTERS`: per-CPU `u64`.
 pub mod event_counter {
     /// Events written.
@@ -48,4 +72,36 @@ pub mod event_counter {
     pub const CAPPED: u32 = 2;
     /// Number of them.
     pub const N: u32 = 3;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_told_is_zero() {
+        let address = [203, 0, 113, 255];
+        for (n_bits, told) in [
+            (0, [0; 4]),
+            (1, [128, 0, 0, 0]),
+            (24, [203, 0, 113, 0]),
+            (31, [203, 0, 113, 254]),
+            (32, address),
+            (200, address),
+        ] {
+            assert_eq!(leading_bits_v4(address, n_bits), told, "/{n_bits}");
+        }
+        let ones = u64::MAX;
+        for (n_bits, told) in [
+            (0, [0, 0]),
+            (48, [!0xffff, 0]),
+            (64, [ones, 0]),
+            (65, [ones, 1 << 63]),
+            (127, [ones, !1]),
+            (128, [ones, ones]),
+            (200, [ones, ones]),
+        ] {
+            assert_eq!(leading_bits_v6(ones, ones, n_bits), told, "/{n_bits}");
+        }
+    }
 }

@@ -9,7 +9,9 @@
 #![no_std]
 
 mod cell;
+pub mod checksum;
 mod counter;
+mod dscp;
 mod event;
 mod flow;
 mod frame;
@@ -26,14 +28,17 @@ mod verdict;
 
 pub use cell::{Cell, Decision, Stages};
 pub use counter::{Counter, counter_at, counter_index, n_counters};
-pub use event::{Event, event_counter};
+pub use dscp::{with_dscp_v4, with_dscp_v6};
+pub use event::{Event, event_counter, leading_bits_v4, leading_bits_v6};
 pub use flow::{Flow, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 pub use frame::{Embedded, Nat64, Nat64Prefixes, embedded, embedded_by_standard, embedded_v4, is_global_v4};
 pub use overrides::{FOREVER, OverrideValue, profile};
 pub use sample::{SampleHeader, SampleVerdict};
 pub use scope::ServiceSet;
 pub use state::{State, StateWord};
-pub use tier::{BYTE_COST_SHIFT, Bucket, BucketKey, Target, Tier, cap, gcra, limit_per, name_key};
+pub use tier::{
+    BYTE_COST_SHIFT, Bucket, BucketKey, Target, Tier, arrival_of_rate, cap, gcra, limit_per, name_key,
+};
 pub use verdict::{Action, Fate, Reason, Verdict, class};
 
 /// Version of everything pinned: layouts, map names, meaning of values. A process that finds pins of another
@@ -58,7 +63,7 @@ mod location {
 
 shared::shared! {
     /// What a generation's `META` map holds: enough for a later process to recognise what is loaded.
-    pub struct GenerationMeta[80] {
+    pub struct GenerationMeta[88] {
         /// [`ABI_VERSION`] of the writer.
         pub abi_version: u32,
         /// Generation number, counted up from 1 by each publish.
@@ -69,5 +74,19 @@ shared::shared! {
         pub image_digest: [u8; 32],
         /// SHA-256 of the location tables.
         pub location_digest: [u8; 32],
+        /// What it needs besides its own maps, see [`need`].
+        pub needs: u32,
+        /// Zero.
+        pub reserved: u32,
     }
+}
+
+/// Bits of [`GenerationMeta::needs`].
+pub mod need {
+    /// The egress program on every interface: answers to this host's own connections pass.
+    pub const REPLIES: u32 = 1;
+    /// The egress program on every interface: some decisions hold for leaving packets too.
+    pub const BOTH: u32 = 2;
+    /// The program that counts what redirects lose.
+    pub const REDIRECTS: u32 = 4;
 }

@@ -47,11 +47,15 @@ pub const MAX_NAT64: usize = 4;
 /// Most addresses of this host, of each family, that the martian check knows.
 pub const MAX_OWN: u32 = 4096;
 
+/// Size of each table of own addresses: new ones are added before old ones are removed, so both sets must fit.
+pub const OWN_ENTRIES: u32 = 2 * MAX_OWN;
+
 /// Most interfaces known by name, and most redirect targets.
 pub const MAX_INTERFACES: u32 = 1024;
 
-/// Most entries of `VLANS`: the VLANs judged on interfaces of which only some are, and one for each such interface.
-pub const MAX_VLANS: u32 = 16_384;
+/// Size of `VLANS`: the VLANs judged on interfaces of which only some are, and one mark for each such interface. New
+/// ones are added before old ones are removed, so both sets must fit.
+pub const VLAN_ENTRIES: u32 = 16_384;
 
 /// Most ethertypes counted one by one; further ones are counted together under type 0.
 pub const MAX_ETHERTYPES: u32 = 256;

@@ -34,7 +34,7 @@ pub const META: &str = "META";
 
 /// Hash of interface index -> [`crate::name_key`] of its name. Shared.
 pub const INTERFACES: &str = "INTERFACES";
-/// Hash of the VLANs judged on interfaces of which only some are: `ifindex << 16 | vlan`. Shared.
+/// Hash of the VLANs judged on interfaces of which only some are, see [`crate::scope::vlan_key`]. Shared.
 pub const VLANS: &str = "VLANS";
 /// Hash of this host's IPv4 addresses. Shared.
 pub const OWN_V4: &str = "OWN_V4";

@@ -67,3 +67,13 @@ pub const PROTOCOL_UNKNOWN: u32 = 512;
 pub const N_SCOPE_PORTS: u32 = 2 << 16;
 /// Index into `SCOPE_PORT` of UDP port 0.
 pub const FIRST_UDP_PORT: u32 = 1 << 16;
+
+/// Key of `VLANS`: a VLAN that is judged on an interface. [`ONLY_LISTED`] instead of a VLAN marks an interface of
+/// which only the listed VLANs are judged; [`UNTAGGED`] stands for packets without a tag.
+#[inline(always)]
+pub const fn vlan_key(ifindex: u32, vlan: u16) -> u64 {
+    (ifindex as u64) << 16 | vlan as u64
+}
+
+/// See [`vlan_key`].
+pub const ONLY_LISTED: u16 = 0xffff;

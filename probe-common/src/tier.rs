@@ -74,6 +74,21 @@ pub const fn gcra(arrival_ns: u64, now_ns: u64, cost_ns: u64, ahead_ns: u64) -> 
     }
 }
 
+/// A stored arrival time as the rate in force may read it. A bucket outlives the policy that filled it: an arrival
+/// time that this rate could not have stored (its furthest is `ahead_ns` and one cost from now) counts as none, or
+/// a slow rate of old would hold a source back for as long as *its* burst lasts.
+#[inline(always)]
+pub const fn arrival_of_rate(arrival_ns: u64, now_ns: u64, max_cost_ns: u64, ahead_ns: u64) -> u64 {
+    let furthest_ns = now_ns
+        .saturating_add(ahead_ns)
+        .saturating_add(max_cost_ns)
+        .saturating_add(CLOCK_SLACK_NS);
+    if arrival_ns > furthest_ns { 0 } else { arrival_ns }
+}
+
+/// How far the clocks of two CPUs may be apart.
+const CLOCK_SLACK_NS: u64 = 1_000_000;
+
 /// Caps on what the program does for anybody, per CPU.
 pub mod cap {
     /// Index of a cap in `CAPS`: ICMP errors that pass although the policy would stop them.
@@ -146,6 +161,19 @@ mod tests {
             Some(arrival + 1 + cost),
             "idle time is not saved up"
         );
+    }
+
+    #[test]
+    fn arrival_times_of_another_rate_do_not_hold_back() {
+        let (now, cost, ahead) = (5_000_000_000, 1_000, 9_000);
+        let furthest = gcra(now + ahead, now, cost, ahead).expect("conforms");
+        assert_eq!(
+            arrival_of_rate(furthest, now, cost, ahead),
+            furthest,
+            "what the rate itself stores counts"
+        );
+        assert_eq!(arrival_of_rate(now + 1_000_000_000, now, cost, ahead), 0);
+        assert_eq!(arrival_of_rate(0, now, u64::MAX, u64::MAX), 0, "no overflow");
     }
 
     #[test]

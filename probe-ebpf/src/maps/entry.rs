@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     Counter, Reason,
-    limits::{MAX_VLANS, N_SLOTS},
+    limits::{N_SLOTS, VLAN_ENTRIES},
 };
 
 use crate::shared_maps::Present;
@@ -25,20 +25,11 @@ pub static ENTRY_COUNTERS: PerCpuArray<Counter, { Reason::N_WITHOUT_CLASS as usi
 #[unsafe(no_mangle)]
 pub static NO_GENERATION_PASS: Global<u32> = Global::new(0);
 
-/// Shared: the VLANs judged on interfaces of which only some are, see [`vlans_key`].
+/// Shared: the VLANs judged on interfaces of which only some are, see [`probe_common::scope::vlan_key`].
 #[btf_map]
-pub static VLANS: HashMap<u64, Present, { MAX_VLANS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+pub static VLANS: HashMap<u64, Present, { VLAN_ENTRIES as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
-
-/// Stands for the VLAN in the key that says that an interface is one of those.
-pub const VLAN_MARK: u16 = 0xffff;
 
 /// Whether there is any such interface.
 #[unsafe(no_mangle)]
 pub static VLAN_FILTER: Global<u32> = Global::new(0);
-
-/// Key of [`VLANS`].
-#[inline(always)]
-pub const fn vlans_key(ifindex: u32, vlan: u16) -> u64 {
-    (ifindex as u64) << 16 | vlan as u64
-}

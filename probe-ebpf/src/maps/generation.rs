@@ -3,11 +3,12 @@
 
 use aya_ebpf::{
     Global,
-    btf_maps::{Array, LpmTrie, PerCpuArray},
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
     macros::btf_map,
 };
 use probe_common::{
-    Cell, ClassValue, Counter, GenerationMeta, Nat64, Nat64Prefixes, OverrideValue, Stages,
+    Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, Nat64Prefixes, OverrideValue, ServiceSet, Stages,
+    Tier,
     limits::{MAX_NAT64, MAX_RUNTIME_OVERRIDES},
 };
 
@@ -45,6 +46,38 @@ pub static OVERRIDES_V4: LpmTrie<[u8; 4], OverrideValue, BY_THE_LOADER> = LpmTri
 #[btf_map]
 pub static OVERRIDES_V6: LpmTrie<[u8; 16], OverrideValue, BY_THE_LOADER> = LpmTrie::new();
 
+/// Parameters of decisions; element 0 is unused. Size by the loader.
+#[btf_map]
+pub static TIERS: Array<Tier, BY_THE_LOADER> = Array::new();
+
+/// Key of an interface's name to the services that do not rule it out. Size by the loader.
+#[btf_map]
+pub static SCOPE_INTERFACE: HashMap<u32, ServiceSet, BY_THE_LOADER> = HashMap::new();
+
+/// Outermost VLAN to services. Size by the loader.
+#[btf_map]
+pub static SCOPE_VLAN: Array<ServiceSet, BY_THE_LOADER> = Array::new();
+
+/// IPv4 destination to services. Size by the loader.
+#[btf_map]
+pub static SCOPE_V4: LpmTrie<[u8; 4], ServiceSet, BY_THE_LOADER> = LpmTrie::new();
+
+/// IPv6 destination to services. Size by the loader.
+#[btf_map]
+pub static SCOPE_V6: LpmTrie<[u8; 16], ServiceSet, BY_THE_LOADER> = LpmTrie::new();
+
+/// Protocol to services that do not ask for a port. Size by the loader.
+#[btf_map]
+pub static SCOPE_PROTOCOL: Array<ServiceSet, BY_THE_LOADER> = Array::new();
+
+/// Destination port to services. Size by the loader.
+#[btf_map]
+pub static SCOPE_PORT: Array<ServiceSet, BY_THE_LOADER> = Array::new();
+
+/// Set of services to row of the matrix. Size by the loader.
+#[btf_map]
+pub static SCOPE_ROWS: HashMap<u64, u32, BY_THE_LOADER> = HashMap::new();
+
 /// Counters of this generation. Size by the loader.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counter, BY_THE_LOADER> = PerCpuArray::new();
@@ -69,15 +102,67 @@ pub static HAS_OVERRIDES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static HAS_STAGES: Global<u32> = Global::new(0);
 
+/// Profiles of a row.
+#[unsafe(no_mangle)]
+pub static N_PROFILES: Global<u32> = Global::new(1);
+
+/// Bit `1 << code` for each action that any cell or stage may come to.
+#[unsafe(no_mangle)]
+pub static ACTIONS: Global<u32> = Global::new(0xff);
+
+/// Dimensions that the policy's services use; 0: it has none.
+#[unsafe(no_mangle)]
+pub static SCOPE_DIMENSIONS: Global<u32> = Global::new(0);
+
+/// Services that do not ask for an interface.
+#[unsafe(no_mangle)]
+pub static SCOPE_ANY_INTERFACE: Global<u64> = Global::new(0);
+
+/// Services that do not ask for a destination.
+#[unsafe(no_mangle)]
+pub static SCOPE_ANY_DESTINATION: Global<u64> = Global::new(0);
+
+/// Whether answers to this host's own connections pass.
+#[unsafe(no_mangle)]
+pub static REPLIES: Global<u32> = Global::new(0);
+
+/// One in how many packets that do not plainly pass is reported; 0: none.
+#[unsafe(no_mangle)]
+pub static EVENTS_DROPS: Global<u32> = Global::new(0);
+
+/// One in how many packets that plainly pass is reported; 0: none.
+#[unsafe(no_mangle)]
+pub static EVENTS_PASSES: Global<u32> = Global::new(0);
+
+/// What an event costs of each CPU's cap, in nanoseconds.
+#[unsafe(no_mangle)]
+pub static EVENT_COST_NS: Global<u64> = Global::new(0);
+
+/// Leading bits of an IPv4 source that an event tells.
+#[unsafe(no_mangle)]
+pub static EVENT_BITS_V4: Global<u32> = Global::new(0);
+
+/// Leading bits of an IPv6 source that an event tells.
+#[unsafe(no_mangle)]
+pub static EVENT_BITS_V6: Global<u32> = Global::new(0);
+
+/// Whether ICMP errors that the network needs pass where the policy would drop them.
+#[unsafe(no_mangle)]
+pub static ICMP_ERRORS: Global<u32> = Global::new(0);
+
+/// Whether the inner source of a tunnel is judged too.
+#[unsafe(no_mangle)]
+pub static INSPECT_INNER: Global<u32> = Global::new(0);
+
 /// Whether sources that cannot come by the wire drop.
 #[unsafe(no_mangle)]
 pub static MARTIANS: Global<u32> = Global::new(0);
 
-/// How many NAT64 prefixes are configured.
+/// Configured NAT64 prefixes.
 #[unsafe(no_mangle)]
 pub static N_NAT64: Global<u32> = Global::new(0);
 
-/// Those prefixes.
+/// The configured NAT64 prefixes.
 #[unsafe(no_mangle)]
 pub static NAT64_PREFIXES: Global<Nat64Prefixes> = Global::new(Nat64Prefixes {
     prefixes: [Nat64 {
@@ -88,7 +173,13 @@ pub static NAT64_PREFIXES: Global<Nat64Prefixes> = Global::new(Nat64Prefixes {
 
 /// A cell of the matrix; `None` outside it.
 #[inline(always)]
-pub fn cell(profile: u8, class: u16) -> Option<Cell> {
-    let idx = u32::from(profile) * N_CLASSES.load() + u32::from(class);
+pub fn cell(row: u32, profile: u8, class: u16) -> Option<Cell> {
+    let idx = (row * N_PROFILES.load() + u32::from(profile)) * N_CLASSES.load() + u32::from(class);
     MATRIX.get(idx).map(|cell| Cell(*cell))
+}
+
+/// Whether any cell may come to an action. Code behind a `false` is not in the loaded program.
+#[inline(always)]
+pub fn may(action: Action) -> bool {
+    ACTIONS.load() & 1 << (action as u8) != 0
 }

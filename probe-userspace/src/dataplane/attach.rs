@@ -82,6 +82,7 @@ fn attach_in_mode(
         ifname,
         ifindex,
         mode,
+        egress: None,
     })
 }
 
@@ -109,7 +110,7 @@ fn refused(ifname: &str, mode: Mode, error: ProgramError) -> DataplaneError {
     }
 }
 
-/// The interfaces that have a pinned link. One whose interface is gone has index 0 and the name of its pin.
+/// The interfaces that have a pinned link; how leaving packets are seen is not said. One whose interface is gone has index 0 and the name of its pin.
 pub fn interfaces(pins: &Pins) -> Result<Vec<Attached>, DataplaneError> {
     let mut found = Vec::new();
     for (path, mode) in pins.links() {
@@ -124,6 +125,7 @@ pub fn interfaces(pins: &Pins) -> Result<Vec<Attached>, DataplaneError> {
             ifname,
             ifindex,
             mode,
+            egress: None,
         });
     }
     found.sort_by(|a, b| a.ifname.cmp(&b.ifname));
@@ -182,7 +184,8 @@ pub fn link_ifindex(path: &Path) -> Result<u32, DataplaneError> {
     link_info(path).map(|info| info.ifindex)
 }
 
-fn link_info(path: &Path) -> Result<sys::LinkInfo, DataplaneError> {
+/// What the kernel says about a pinned link.
+pub fn link_info(path: &Path) -> Result<sys::LinkInfo, DataplaneError> {
     use std::os::fd::AsFd as _;
     sys::open_pin(path)
         .and_then(|link| sys::link_info(link.as_fd()))

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use probe_common::{Counter, Reason, map_name};
 
 use super::{
@@ -62,10 +62,19 @@ pub fn add_generation(sums: &mut Sums, generation: &Generation) -> Result<(), Da
     Ok(())
 }
 
+/// The sum over CPUs.
+pub fn sum(values: &PerCpuValues<Counter>) -> Counter {
+    values.iter().fold(Counter::default(), |sum, counter| Counter {
+        packets: sum.packets + counter.packets,
+        bytes: sum.bytes + counter.bytes,
+    })
+}
+
 /// The sums as rows.
 pub fn rows(sums: &Sums) -> Vec<CounterRow> {
     sums.iter()
         .map(|((reason, class), counter)| CounterRow {
+            direction: if reason.is_ingress() { "in" } else { "out" },
             reason: reason.name(),
             class: class.clone(),
             packets: counter.packets,

@@ -10,12 +10,13 @@ use probe_common::map_name;
 use super::{
     DataplaneError, Detached,
     attach::{link_ifindex, remove_link},
-    pins, sys,
+    egress, pins, sys,
 };
 
 /// Removes links first, so that no packet meets a half-removed dataplane, then the entry program, so that no
 /// later process takes up one whose maps are gone, then generations, then the shared maps, the program array
 /// last: it loses its content with its last reference. One link that cannot be removed does not keep the others.
+/// What sees packets leave goes after what judges them: an answer that is still judged is still known.
 pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
     let root = pins::root(pin_dir);
     let mut detached = Detached::default();
@@ -23,7 +24,7 @@ pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
         return Ok(detached);
     }
     let mut first_error = None;
-    let links = root.join("links");
+    let links = root.join(pins::LINKS);
     if exists(&links)? {
         for link in list(&links)? {
             let ifname = sys::interface_name(link_ifindex(&link).unwrap_or(0));
@@ -32,6 +33,16 @@ pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
                     detached.interfaces.extend(ifname);
                     detached.n_pins += 1;
                 }
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+    }
+    let hooks = root.join(pins::EGRESS);
+    if exists(&hooks)? {
+        for hook in list(&hooks)? {
+            let name = hook.file_name().unwrap_or_default().to_string_lossy();
+            match egress::remove(&name, &hook) {
+                Ok(()) => detached.n_pins += 1,
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }

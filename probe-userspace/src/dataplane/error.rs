@@ -110,6 +110,30 @@ pub enum DataplaneError {
         /// What was tried.
         what: String,
     },
+    /// The kernel has no memory for it.
+    #[error(
+        "the kernel has no memory for {what} ({error}): free some, or choose smaller tables in the host file \
+         (`flow_entries`, `limiter_entries`, `event_ring_kib`)"
+    )]
+    NoMemory {
+        /// What was tried.
+        what: String,
+        /// What the kernel said.
+        error: std::io::Error,
+    },
+    /// The kernel has no hook for leaving packets that this host file allows.
+    #[error(
+        "cannot see packets leave {ifname} by {hook} ({reason}): answers to this host's own connections would be \
+         dropped; set `egress` in the host file to another hook, or `replies = false` in the policy"
+    )]
+    NoEgress {
+        /// The interface.
+        ifname: String,
+        /// `tcx` or `clsact`.
+        hook: &'static str,
+        /// What came back.
+        reason: String,
+    },
     /// Anything else that the kernel refused.
     #[error("{what}: {reason}")]
     Kernel {
@@ -124,6 +148,14 @@ pub enum DataplaneError {
 const VERIFIER_LINES: usize = 12;
 
 impl DataplaneError {
+    /// The eBPF object lacks a map or a program: it and this binary were not built together.
+    pub(super) fn missing(name: &str) -> Self {
+        Self::Kernel {
+            what: format!("opening {name}"),
+            reason: "the eBPF object built into this binary lacks it".to_owned(),
+        }
+    }
+
     /// Wraps what came back from the kernel or from aya.
     pub(super) fn kernel(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
         let what = what.into();
@@ -135,6 +167,12 @@ impl DataplaneError {
                 && !text.contains("Verifier output")
             {
                 return Self::NotPermitted { what };
+            }
+            if let Some(io_error) = error.downcast_ref::<std::io::Error>()
+                && let Some(errno @ libc::ENOMEM) = io_error.raw_os_error()
+            {
+                let error = std::io::Error::from_raw_os_error(errno);
+                return Self::NoMemory { what, error };
             }
             let message = error.to_string();
             if !text.contains(&message) {

@@ -9,26 +9,24 @@ use std::{
 };
 
 use aya::{
-    Ebpf, Pod,
-    maps::{
-        Array, Map, MapData, MapError, PerCpuArray,
-        lpm_trie::{Key, LpmTrie},
-    },
-    programs::{ProgramInfo, Xdp},
+    Ebpf,
+    maps::{Array, Map, MapData, MapError, PerCpuArray},
+    programs::{ProgramInfo, SchedClassifier, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
-use ipnet::IpNet;
 use probe_common::{
-    ABI_VERSION, ClassValue, Counter, GenerationMeta,
-    limits::MAX_PREFIXES,
+    ABI_VERSION, Counter, GenerationMeta,
     map_name::{self, program},
-    n_counters, profile,
+    need,
 };
 
 use super::{
-    DataplaneError,
-    object::{GenerationShape, Loaders},
-    pins, sys,
+    DataplaneError, counters,
+    fill::{fill, typed},
+    object::Loaders,
+    pins,
+    shape::Shape,
+    sys,
 };
 use crate::{compile::Image, instant::Instant};
 
@@ -89,7 +87,8 @@ impl Generation {
         share: Option<&Path>,
     ) -> Result<(Self, Timings), DataplaneError> {
         let started = Stopwatch::now();
-        let mut ebpf = loaders.generation(&shape(image)?, share)?;
+        let shape = Shape::of(image)?;
+        let mut ebpf = loaders.generation(&shape, share)?;
         let mut loads = [Duration::ZERO; 2];
         for (name, load) in [program::GENERATION, program::SAMPLE].into_iter().zip(&mut loads) {
             let started = Stopwatch::now();
@@ -97,6 +96,9 @@ impl Generation {
                 .load()
                 .map_err(|error| DataplaneError::kernel(format!("loading {name}"), &error))?;
             *load = started.elapsed();
+        }
+        if shape.needs & need::BOTH != 0 {
+            load_egress(&mut ebpf, dir)?;
         }
         let load = started.elapsed();
         #[cfg(feature = "log")]
@@ -111,6 +113,8 @@ impl Generation {
             published_s: u64::from(Instant::now().0),
             image_digest: image.digest,
             location_digest: image.location.digest,
+            needs: shape.needs,
+            reserved: 0,
         };
         let mut meta_map: Array<_, GenerationMeta> = typed(&mut ebpf, map_name::META)?;
         meta_map
@@ -119,7 +123,7 @@ impl Generation {
         let fill = started.elapsed();
 
         for name in map_name::GENERATION {
-            let map = ebpf.map(name).ok_or_else(|| missing(name))?;
+            let map = ebpf.map(name).ok_or_else(|| DataplaneError::missing(name))?;
             map.pin(dir.join(name))
                 .map_err(|error| DataplaneError::kernel(format!("pinning {name}"), &error))?;
         }
@@ -166,6 +170,16 @@ impl Generation {
             .map_err(|error| DataplaneError::kernel("opening the generation's program", &error))
     }
 
+    /// The program that judges leaving packets, if the policy says something about them.
+    pub fn egress_program(&self) -> Result<Option<SchedClassifier>, DataplaneError> {
+        if self.meta.needs & need::BOTH == 0 {
+            return Ok(None);
+        }
+        SchedClassifier::from_pin(self.dir.join(program::EGRESS_GENERATION))
+            .map(Some)
+            .map_err(|error| DataplaneError::kernel("opening the generation's egress program", &error))
+    }
+
     /// Refuses writes to the tables from now on. Counters stay open: the program writes them. Location tables
     /// that another generation shares with this one are frozen already, and cannot be frozen twice.
     pub fn freeze(&self, has_own_location: bool) -> Result<(), DataplaneError> {
@@ -197,10 +211,7 @@ pub fn non_zero(counters: &PerCpuArray<MapData, Counter>) -> Result<Vec<(u32, Co
         let values = counters
             .get(&idx, 0)
             .map_err(|error| DataplaneError::kernel("reading counters", &error))?;
-        let sum = values.iter().fold(Counter::default(), |sum, counter| Counter {
-            packets: sum.packets + counter.packets,
-            bytes: sum.bytes + counter.bytes,
-        });
+        let sum = counters::sum(&values);
         if sum != Counter::default() {
             found.push((idx, sum));
         }
@@ -208,125 +219,26 @@ pub fn non_zero(counters: &PerCpuArray<MapData, Counter>) -> Result<Vec<(u32, Co
     Ok(found)
 }
 
-fn shape(image: &Image) -> Result<GenerationShape, DataplaneError> {
-    let size = |what: &'static str, n: usize, limit: u32| match u32::try_from(n) {
-        Ok(size) if size <= limit => Ok(size),
-        _ => Err(DataplaneError::TooMany { what, n, limit }),
-    };
-    let location = &image.location;
-    let n_overrides_v4 = image
-        .overrides
-        .iter()
-        .filter(|entry| entry.prefix.addr().is_ipv4())
-        .count();
-    let n_classes = size("the class table", location.classes.len(), 1 << 16)?;
-    Ok(GenerationShape {
-        n_locations: [
-            size(
-                "the IPv4 location table",
-                location.prefixes_v4.len(),
-                MAX_PREFIXES,
-            )?,
-            size(
-                "the IPv6 location table",
-                location.prefixes_v6.len(),
-                MAX_PREFIXES,
-            )?,
-        ],
-        n_cells: size("the verdict matrix", image.matrix.cells.len(), 1 << 22)?,
-        n_stages: size("the stage table", image.stages.len(), 1 << 16)?,
-        n_overrides: [
-            size("the IPv4 override table", n_overrides_v4, MAX_PREFIXES)?,
-            size(
-                "the IPv6 override table",
-                image.overrides.len() - n_overrides_v4,
-                MAX_PREFIXES,
-            )?,
-        ],
-        n_counters: n_counters(n_classes),
-        n_classes,
-        has_denies: image
-            .overrides
-            .iter()
-            .any(|entry| entry.value.profile == profile::DENY),
-    })
-}
-
-fn fill(ebpf: &mut Ebpf, image: &Image, with_location: bool) -> Result<(), DataplaneError> {
-    if with_location {
-        let class = |class: u16| ClassValue { class, reserved: 0 };
-        let v4 = image.location.prefixes_v4.iter();
-        let v4 = v4.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
-        fill_trie(ebpf, map_name::LOCATION_V4, v4)?;
-        let v6 = image.location.prefixes_v6.iter();
-        let v6 = v6.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
-        fill_trie(ebpf, map_name::LOCATION_V6, v6)?;
-    }
-    fill_array(
-        ebpf,
-        map_name::MATRIX,
-        image.matrix.cells.iter().map(|cell| cell.0),
-    )?;
-    fill_array(ebpf, map_name::STAGES, image.stages.iter().copied())?;
-    let v4 = image.overrides.iter().filter_map(|entry| match entry.prefix {
-        IpNet::V4(prefix) => Some((prefix.prefix_len(), prefix.network().octets(), entry.value)),
-        IpNet::V6(_) => None,
-    });
-    fill_trie(ebpf, map_name::OVERRIDES_V4, v4)?;
-    let v6 = image.overrides.iter().filter_map(|entry| match entry.prefix {
-        IpNet::V6(prefix) => Some((prefix.prefix_len(), prefix.network().octets(), entry.value)),
-        IpNet::V4(_) => None,
-    });
-    fill_trie(ebpf, map_name::OVERRIDES_V6, v6)
-}
-
-/// Fills an LPM trie with (prefix length, address in network order, value).
-fn fill_trie<A: Pod, V: Pod>(
-    ebpf: &mut Ebpf,
-    name: &str,
-    entries: impl Iterator<Item = (u8, A, V)>,
-) -> Result<(), DataplaneError> {
-    let mut trie: LpmTrie<_, A, V> = typed(ebpf, name)?;
-    for (prefix_len, addr, value) in entries {
-        trie.insert(&Key::new(u32::from(prefix_len), addr), value, 0)
-            .map_err(|error| DataplaneError::kernel(format!("filling {name}"), &error))?;
-    }
-    Ok(())
-}
-
-fn fill_array<V: Pod>(
-    ebpf: &mut Ebpf,
-    name: &str,
-    values: impl Iterator<Item = V>,
-) -> Result<(), DataplaneError> {
-    let mut array: Array<_, V> = typed(ebpf, name)?;
-    for (idx, value) in (0..).zip(values) {
-        array
-            .set(idx, value, 0)
-            .map_err(|error| DataplaneError::kernel(format!("filling {name}"), &error))?;
-    }
-    Ok(())
-}
-
-fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<T, DataplaneError>
-where
-    T: TryFrom<&'a mut Map, Error = MapError>,
-{
-    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
-    map.try_into()
-        .map_err(|error| DataplaneError::kernel(format!("opening {name}"), &error))
+/// Loads and pins the program that judges leaving packets.
+fn load_egress(ebpf: &mut Ebpf, dir: &Path) -> Result<(), DataplaneError> {
+    let name = program::EGRESS_GENERATION;
+    let failed =
+        |error: &(dyn std::error::Error + 'static)| DataplaneError::kernel(format!("loading {name}"), error);
+    let egress = ebpf
+        .program_mut(name)
+        .ok_or_else(|| DataplaneError::missing(name))?;
+    let egress: &mut SchedClassifier = egress
+        .try_into()
+        .map_err(|error: aya::programs::ProgramError| failed(&error))?;
+    egress.load().map_err(|error| failed(&error))?;
+    egress.pin(dir.join(name)).map_err(|error| failed(&error))
 }
 
 fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataplaneError> {
-    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| DataplaneError::missing(name))?;
     program
         .try_into()
         .map_err(|error| DataplaneError::kernel(format!("opening {name}"), &error))
-}
-
-fn missing(name: &str) -> DataplaneError {
-    DataplaneError::Kernel {
-        what: format!("opening {name}"),
-        reason: "the eBPF object built into this binary lacks it".to_owned(),
-    }
 }

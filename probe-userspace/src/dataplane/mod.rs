@@ -3,17 +3,28 @@
 //! [`Dataplane`] owns the pinned state: entry program, links, shared maps, generations. Its methods are
 //! synchronous and may take seconds (filling tables): the daemon calls them from one thread of its own.
 
+mod adopt;
 mod attach;
 mod counters;
 mod detach;
+mod egress;
+mod entry;
 mod error;
+mod events;
+mod fill;
 mod generation;
+mod host_maps;
 #[cfg(feature = "log")]
 mod kernel_log;
+mod needs;
 mod object;
 mod pins;
 mod publish;
+mod sample;
+mod shape;
 mod shared;
+mod spec;
+mod status;
 mod sys;
 mod verify;
 
@@ -22,24 +33,30 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::{
-    FOREVER, StateWord, Verdict,
-    limits::NO_SLOT,
-    map_name::{self, program},
-};
-use serde::Serialize;
+use probe_common::{Counter, FOREVER, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program};
 
-use self::{counters::Totals, generation::Generation, object::Loaders, pins::Pins, shared::SharedMaps};
+use self::{
+    counters::Totals,
+    egress::Egress,
+    events::Sums,
+    generation::Generation,
+    host_maps::{HostMaps, OwnAddresses},
+    object::Loaders,
+    pins::{EntryVariant, Pins},
+    shared::SharedMaps,
+};
 use crate::{
-    compile::Image,
+    compile::{Heading, Image},
     host::{EgressHook, ModeChoice, TableSizes},
     instant::Instant,
 };
 
 pub use detach::detach_all;
 pub use error::DataplaneError;
+pub use events::{EventCounters, EventRing};
 pub use object::PEERS;
 pub use publish::Staged;
+pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
 pub use sys::{boot_ns, interface_index, unix_ns};
 
 /// How to open the dataplane.
@@ -71,121 +88,17 @@ impl Default for Settings {
     }
 }
 
-/// XDP mode of a link. `skb` is slower: the packet is judged after the kernel has built its buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the stack, after the driver.
-    Skb,
-}
-
-/// An interface that packets are judged on.
-#[derive(Clone, Debug, Serialize)]
-pub struct Attached {
-    /// Name at the time of attaching.
-    pub ifname: String,
-    /// Index; 0 if the interface is gone.
-    pub ifindex: u32,
-    /// Mode obtained.
-    pub mode: Mode,
-}
-
-/// What a publish did.
-#[derive(Clone, Debug, Serialize)]
-pub struct Published {
-    /// Generation number.
-    pub number: u32,
-    /// Slot it lives in.
-    pub slot: u8,
-    /// Whether the location tables of an earlier generation were shared.
-    pub shared_location: bool,
-    /// Samples judged by the kernel and compared with the oracle.
-    pub n_samples: usize,
-    /// Time for loading the programs, filling the tables, comparing the samples and storing the word.
-    pub load: Duration,
-    /// See `load`.
-    pub fill: Duration,
-    /// See `load`.
-    pub verify: Duration,
-    /// Boot-time deadline after which the kernel reverts, if the publish must be confirmed; Unix time.
-    pub confirm_until: Option<Instant>,
-}
-
-/// A program in the kernel.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProgramSize {
-    /// Name of its function.
-    pub name: &'static str,
-    /// Instructions that the verifier went through (Linux 5.16 and later say so).
-    pub verified_instructions: Option<u32>,
-    /// Time of BPF_PROG_LOAD: verifier and compiler; `None` for a program that an earlier process loaded.
-    pub load: Option<Duration>,
-}
-
-/// A generation in the kernel.
-#[derive(Clone, Debug, Serialize)]
-pub struct GenerationInfo {
-    /// Number.
-    pub number: u32,
-    /// Slot.
-    pub slot: u8,
-    /// When it was published.
-    pub published: Instant,
-    /// Image digest, lower-case hexadecimal.
-    pub image_digest: String,
-    /// Location digest, lower-case hexadecimal.
-    pub location_digest: String,
-}
-
-/// The state word and its neighbours, decoded.
-#[derive(Clone, Debug, Serialize)]
-pub struct StateInfo {
-    /// The generation that judges packets now; `None`: none can be called.
-    pub active: Option<GenerationInfo>,
-    /// The generation the kernel reverts to, or that a rollback would take.
-    pub previous: Option<GenerationInfo>,
-    /// Seconds until the kernel reverts; `None` if confirmed.
-    pub confirm_left_s: Option<u64>,
-    /// The deadline passed unconfirmed: `active` above is the earlier generation again.
-    pub reverted: bool,
-    /// Nothing was ever published: the state word names no slot.
-    pub is_empty: bool,
-    /// Halted until; `Some(None)`: until resumed.
-    pub halted: Option<Option<Instant>>,
-}
-
-/// A counter with its labels.
-#[derive(Clone, Debug, Serialize)]
-pub struct CounterRow {
-    /// Name of the reason.
-    pub reason: &'static str,
-    /// Name of the class, if the reason has one.
-    pub class: Option<String>,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes (L2).
-    pub bytes: u64,
-}
-
-/// What [`detach_all`] removed.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Detached {
-    /// Interfaces whose link was removed.
-    pub interfaces: Vec<String>,
-    /// Pins removed.
-    pub n_pins: usize,
-}
-
 /// The kernel side.
 ///
 /// Fields drop in order: the pins' lock and private bpffs go last.
 pub struct Dataplane {
     entry: Xdp,
     entry_load: Duration,
-    no_generation_pass: bool,
+    variant: EntryVariant,
+    egress: Egress,
     shared: SharedMaps,
+    host: HostMaps,
+    sums: Sums,
     loaders: Loaders,
     generations: Vec<(u8, Generation)>,
     /// The highest number given so far.
@@ -200,20 +113,26 @@ impl Dataplane {
     /// directory. An entry program of another version is replaced by this binary's own, link by link, without a gap.
     pub fn open(settings: &Settings) -> Result<Self, DataplaneError> {
         let pins = Pins::open(settings.pin_dir.as_deref())?;
-        shared::check_pinned(&pins)?;
-        let mut loaders = Loaders::new(&pins);
-        let (entry, entry_load) = load_entry(&mut loaders, &pins, settings.no_generation_pass)?;
-        let shared = SharedMaps::open(&pins)?;
-        let totals = Totals::open(&pins)?;
+        shared::check_pinned(&pins, &settings.sizes)?;
+        let mut loaders = Loaders::new(&pins, settings.sizes);
+        let variant = EntryVariant {
+            no_generation_pass: settings.no_generation_pass,
+            vlan_filter: settings.vlan_filter,
+        };
+        let (entry, entry_load) = entry::load(&mut loaders, &pins, variant)?;
+        loaders.make_shared(&pins)?;
         let mut dataplane = Self {
             entry,
             entry_load,
-            no_generation_pass: settings.no_generation_pass,
-            shared,
+            variant,
+            egress: Egress::new(settings.egress),
+            shared: SharedMaps::open(&pins)?,
+            host: HostMaps::open(&pins)?,
+            sums: Sums::open(&pins)?,
             loaders,
             generations: Vec::new(),
             last_number: 0,
-            totals,
+            totals: Totals::open(&pins)?,
             pins,
         };
         dataplane.adopt()?;
@@ -226,6 +145,35 @@ impl Dataplane {
     /// Makes these the failsafe prefixes, by adding and removing single entries.
     pub fn set_failsafe(&mut self, prefixes: &[IpNet]) -> Result<(), DataplaneError> {
         self.shared.set_failsafe(prefixes)
+    }
+
+    /// Makes these this host's own addresses, which no packet from a wire may claim as its source.
+    pub fn set_own_addresses(&mut self, addresses: &[IpAddr]) -> Result<(), DataplaneError> {
+        let own = OwnAddresses::new(addresses);
+        self.host.add_own(&own)?;
+        // The programs ask the tables only for last bytes that are in the filter.
+        self.shared.store_own_filter(own.filter());
+        self.host.keep_own(&own)
+    }
+
+    /// Makes these the interfaces that services and events know by name.
+    pub fn set_interfaces(&mut self, interfaces: &[(u32, String)]) -> Result<(), DataplaneError> {
+        self.host.set_interfaces(interfaces)
+    }
+
+    /// Makes these the VLANs that are judged on the interfaces named here, by index; on other interfaces all are.
+    /// [`probe_common::scope::UNTAGGED`] stands for packets without a tag. Takes [`Settings::vlan_filter`].
+    pub fn set_vlans(&mut self, vlans: &[(u32, u16)]) -> Result<(), DataplaneError> {
+        self.host.set_vlans(vlans)
+    }
+
+    /// Lets redirects go to these interfaces, or, with `None`, no longer: packets for them are dropped then. Targets
+    /// that are not named stay as they are.
+    pub fn set_targets(&mut self, targets: &[(String, Option<Target>)]) -> Result<(), DataplaneError> {
+        for (name, target) in targets {
+            self.host.set_target(name, target.as_ref())?;
+        }
+        Ok(())
     }
 
     /// Tells the dataplane the image of a generation it adopted, so that later publishes know what changed.
@@ -259,7 +207,15 @@ impl Dataplane {
         if !self.is_callable()? {
             return Err(DataplaneError::NothingPublished);
         }
-        attach::attach(&self.pins, &mut self.entry, ifname, mode)
+        // Before packets are dropped there, what leaves must be noted: their answers come within microseconds.
+        self.prepare_interface(ifname)?;
+        match attach::attach(&self.pins, &mut self.entry, ifname, mode) {
+            Ok(attached) => Ok(self.with_egress(attached)),
+            Err(error) => {
+                self.release();
+                Err(error)
+            }
+        }
     }
 
     /// Detaches from one interface.
@@ -271,12 +227,15 @@ impl Dataplane {
         let attached = attached.ok_or_else(|| DataplaneError::NoInterface {
             ifname: ifname.to_owned(),
         })?;
-        attach::remove_link(&self.pins.link(attached.ifindex, attached.mode))
+        attach::remove_link(&self.pins.link(attached.ifindex, attached.mode))?;
+        self.release();
+        Ok(())
     }
 
     /// The interfaces attached to.
     pub fn interfaces(&self) -> Result<Vec<Attached>, DataplaneError> {
-        attach::interfaces(&self.pins)
+        let attached = attach::interfaces(&self.pins)?.into_iter();
+        Ok(attached.map(|attached| self.with_egress(attached)).collect())
     }
 
     /// The state now.
@@ -311,20 +270,50 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Runs a packet from an address through the active generation's sample program: uncounted, nothing sent.
-    /// State (halt) and failsafe prefixes are taken into account as in production.
+    /// As [`Self::judge_packet`], for a packet that goes to no service; without the tier.
     pub fn judge(&self, address: IpAddr, now: Instant) -> Result<Verdict, DataplaneError> {
+        self.judge_packet(address, &Heading::default(), now)
+            .map(|(verdict, _)| verdict)
+    }
+
+    /// Runs a packet through the active generation's sample program: uncounted, nothing sent. State (halt),
+    /// failsafe prefixes and run-time overrides are taken into account as in production. Also the tier.
+    pub fn judge_packet(
+        &self,
+        address: IpAddr,
+        heading: &Heading,
+        now: Instant,
+    ) -> Result<(Verdict, u8), DataplaneError> {
         let generation = self.effective().ok_or(DataplaneError::NothingPublished)?;
-        let halted_until_s = self.shared.state().halted_until_s as u32;
-        verify::run(
-            &generation.sample,
-            address,
-            verify::SampleState {
-                now,
-                halted_until_s,
-                with_shared: true,
-            },
-        )
+        let ifname = heading.interface.as_deref();
+        let state = sample::State {
+            now,
+            halted_until_s: self.shared.state().halted_until_s as u32,
+            with_shared: true,
+            ifindex: ifname.and_then(|name| self.host.interface(name)).unwrap_or(0),
+        };
+        sample::run(&generation.sample, address, heading, state)
+    }
+
+    /// Opens the ring that programs write events to.
+    pub fn open_events(&self) -> Result<EventRing, DataplaneError> {
+        EventRing::open(&self.pins)
+    }
+
+    /// What became of events since the maps were made.
+    pub fn event_counters(&self) -> Result<EventCounters, DataplaneError> {
+        self.sums.events()
+    }
+
+    /// Frames that interfaces did not take from a redirect, since the maps were made: of every device map on this
+    /// host, while a policy in force redirects.
+    pub fn redirect_errors(&self) -> Result<u64, DataplaneError> {
+        self.sums.redirect_errors()
+    }
+
+    /// Frames counted as `not_ip`, by their type; type 0: those of types that found no room of their own.
+    pub fn ethertypes(&self) -> Result<Vec<(u16, Counter)>, DataplaneError> {
+        self.host.ethertypes()
     }
 
     /// Counters that are not zero: the entry program's, all generations' since the start, summed over CPUs.
@@ -339,7 +328,7 @@ impl Dataplane {
 
     /// Another handle on the entry program, for BPF_PROG_TEST_RUN by tests and benches: what an interface runs.
     pub fn open_entry_program(&self) -> Result<Xdp, DataplaneError> {
-        Xdp::from_pin(self.pins.entry(self.no_generation_pass), XdpAttachType::Interface)
+        Xdp::from_pin(self.pins.entry(self.variant), XdpAttachType::Interface)
             .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
     }
 
@@ -359,6 +348,13 @@ impl Dataplane {
             let [judge, sample] = generation.loads.map_or([None; 2], |loads| loads.map(Some));
             sizes.push(size(program::GENERATION, &generation.program()?, judge)?);
             sizes.push(size(program::SAMPLE, &generation.sample, sample)?);
+            if let Some(egress) = generation.egress_program()? {
+                sizes.push(ProgramSize {
+                    name: program::EGRESS_GENERATION,
+                    verified_instructions: egress.info().map_err(failed)?.verified_instruction_count(),
+                    load: None,
+                });
+            }
         }
         Ok(sizes)
     }
@@ -371,10 +367,11 @@ impl Dataplane {
         }
     }
 
-    /// Gives every link this binary's entry program. Not while nothing can be called: a link whose shared maps
+    /// Gives every link this binary's programs. Not while nothing can be called: a link whose shared maps
     /// were removed by somebody still enforces what it did, and goes on until there is something to take over.
     fn update_links(&mut self) -> Result<(), DataplaneError> {
         if self.is_callable()? {
+            self.update_egress();
             attach::update_links(&self.pins, &mut self.entry)?;
         }
         Ok(())
@@ -394,53 +391,6 @@ impl Dataplane {
             .find(|(its_slot, _)| *its_slot == slot)
             .map(|(_, generation)| generation)
     }
-
-    /// Finds the pinned generations that the state word names, and deletes what it does not name: leftovers of a
-    /// process that died while it was publishing.
-    fn adopt(&mut self) -> Result<(), DataplaneError> {
-        let word = self.shared.word();
-        let named = |slot: u8| slot != NO_SLOT && (slot == word.active || slot == word.previous);
-        let mut in_force = Vec::new();
-        for slot in 0..probe_common::limits::N_SLOTS as u8 {
-            match self.shared.slot(slot)? {
-                Some(program_id) if named(slot) => in_force.push((slot, program_id)),
-                Some(_) => self.shared.clear_slot(slot)?,
-                None => {}
-            }
-        }
-        for (number, dir) in self.pins.generations() {
-            self.last_number = self.last_number.max(number);
-            let opened = Generation::open(&dir);
-            let its_slot = opened.as_ref().ok().and_then(|generation| {
-                let is_its = |(_, program_id): &&(u8, u32)| *program_id == generation.program_id;
-                in_force.iter().find(is_its).map(|(slot, _)| *slot)
-            });
-            match (opened, its_slot) {
-                (Ok(generation), Some(slot)) => self.generations.push((slot, generation)),
-                // It may be the one that a slot in force runs: better a leftover than a generation nobody can reach.
-                (Err(error), _) if !in_force.is_empty() => tracing::warn!("left as it is: {error}"),
-                _ => {
-                    let removed = pins::remove_dir(&dir);
-                    removed.map_err(|error| {
-                        DataplaneError::kernel(format!("removing {}", dir.display()), &error)
-                    })?;
-                }
-            }
-        }
-        for (slot, _) in &in_force {
-            if self.generation(*slot).is_none() {
-                tracing::warn!(
-                    slot,
-                    "a slot in force has no pinned generation; it stays until the next publish"
-                );
-            }
-        }
-        // A new map reads as "slot 0"; say "no slot" instead.
-        if in_force.is_empty() {
-            self.shared.store_word(StateWord::EMPTY);
-        }
-        Ok(())
-    }
 }
 
 impl Generation {
@@ -454,52 +404,4 @@ impl Generation {
             location_digest: hex(&self.meta.location_digest),
         }
     }
-}
-
-/// Loads the entry program and pins it, unless the pinned one is the same already. Also the time of the load.
-fn load_entry(
-    loaders: &mut Loaders,
-    pins: &Pins,
-    no_generation_pass: bool,
-) -> Result<(Xdp, Duration), DataplaneError> {
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        DataplaneError::kernel("loading the entry program", error)
-    };
-    // A pinned entry program whose maps are gone reads others than those that this process will write: the tag
-    // does not tell, because it leaves out which maps a program uses.
-    let had_maps = [map_name::STATE, map_name::SLOTS]
-        .iter()
-        .all(|name| pins.map(name).exists());
-    let mut ebpf = loaders.entry(pins, no_generation_pass)?;
-    let entry: &mut Xdp = match ebpf.program_mut(program::ENTRY) {
-        Some(entry) => entry
-            .try_into()
-            .map_err(|error: aya::programs::ProgramError| failed(&error))?,
-        None => {
-            return Err(DataplaneError::Kernel {
-                what: "loading the entry program".to_owned(),
-                reason: "the eBPF object built into this binary lacks it".to_owned(),
-            });
-        }
-    };
-    let started = std::time::Instant::now();
-    entry.load().map_err(|error| failed(&error))?;
-    let load = started.elapsed();
-
-    let path = pins.entry(no_generation_pass);
-    let open = || Xdp::from_pin(&path, XdpAttachType::Interface);
-    let tag = entry.info().map_err(|error| failed(&error))?.tag();
-    if had_maps
-        && let Ok(pinned) = open()
-        && pinned.info().is_ok_and(|info| info.tag() == tag)
-    {
-        return Ok((pinned, load));
-    }
-    // Pinned under another name first: a reader of the pin always finds a program.
-    let fresh = pins.map("cordon_entry_new");
-    let _ = std::fs::remove_file(&fresh);
-    entry.pin(&fresh).map_err(|error| failed(&error))?;
-    std::fs::rename(&fresh, &path).map_err(|error| failed(&error))?;
-    let _ = std::fs::remove_file(pins.entry(!no_generation_pass));
-    Ok((open().map_err(|error| failed(&error))?, load))
 }

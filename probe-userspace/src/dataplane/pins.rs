@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! <pin_dir>/v1/STATE, SLOTS, FAILSAFE_V4, ...   shared maps
-//! <pin_dir>/v1/cordon_entry_drop                entry program, by its answer without a generation
-//! <pin_dir>/v1/links/if<ifindex>-<mode>         links
+//! <pin_dir>/v1/cordon_entry_drop                entry program, by what is compiled into it
+//! <pin_dir>/v1/links/if<ifindex>-<mode>         links of the entry program
+//! <pin_dir>/v1/egress/if<ifindex>-tcx           links of the egress program
+//! <pin_dir>/v1/egress/if<ifindex>-clsact-<prio> a directory that says: there is a filter of this priority
+//! <pin_dir>/v1/redirect_errors                  link of the program that counts what redirects lose
 //! <pin_dir>/v1/gen-<number>/                    a generation's maps and programs
 //! ```
 
@@ -18,13 +21,30 @@ use probe_common::{ABI_VERSION, map_name::program};
 
 use super::{DataplaneError, Mode, sys};
 
+/// Directory of the entry program's links.
+pub const LINKS: &str = "links";
+/// Directory of what the egress program is attached by.
+pub const EGRESS: &str = "egress";
+/// Pin of the link of the program that counts what redirects lose.
+pub const REDIRECT_ERRORS: &str = "redirect_errors";
+
+/// What is compiled into an entry program, and part of its pin's name: two programs that differ in nothing else
+/// have the same tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryVariant {
+    /// It passes packets if no generation can be called.
+    pub no_generation_pass: bool,
+    /// It asks which VLANs of an interface are judged.
+    pub vlan_filter: bool,
+}
+
 /// The pin directory, locked while the value lives.
 #[derive(Debug)]
 pub struct Pins {
     root: PathBuf,
     _lock: File,
     /// Keeps a bpffs of one's own alive.
-    _private: Option<OwnedFd>,
+    private: Option<OwnedFd>,
 }
 
 impl Pins {
@@ -51,7 +71,7 @@ impl Pins {
         if !sys::is_bpffs(&directory).map_err(|error| failed(existing, &error))? {
             return Err(DataplaneError::NoBpffs { path: pin_dir });
         }
-        for path in [&root, &root.join("links")] {
+        for path in [&root, &root.join(LINKS), &root.join(EGRESS)] {
             let mut builder = fs::DirBuilder::new();
             builder
                 .recursive(true)
@@ -64,11 +84,16 @@ impl Pins {
             Ok(()) => Ok(Self {
                 root,
                 _lock: lock,
-                _private: private,
+                private,
             }),
             Err(fs::TryLockError::WouldBlock) => Err(DataplaneError::InUse { path: root }),
             Err(fs::TryLockError::Error(error)) => Err(failed(&root, &error)),
         }
+    }
+
+    /// Whether no other process can reach the pins, so that they end with this one.
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
     }
 
     /// A shared map.
@@ -76,18 +101,45 @@ impl Pins {
         self.root.join(name)
     }
 
-    /// The entry program. What it does without a generation is compiled into it, and part of the name: two
-    /// programs that differ in nothing else have the same tag.
-    pub fn entry(&self, no_generation_pass: bool) -> PathBuf {
-        let answer = if no_generation_pass { "pass" } else { "drop" };
-        self.root.join(format!("{}_{answer}", program::ENTRY))
+    /// The entry program.
+    pub fn entry(&self, variant: EntryVariant) -> PathBuf {
+        let answer = if variant.no_generation_pass {
+            "pass"
+        } else {
+            "drop"
+        };
+        let vlans = if variant.vlan_filter { "_vlans" } else { "" };
+        self.root.join(format!("{}_{answer}{vlans}", program::ENTRY))
+    }
+
+    /// Entry programs of other variants.
+    pub fn other_entries(&self, variant: EntryVariant) -> Vec<PathBuf> {
+        let own = self.entry(variant);
+        entries(&self.root)
+            .into_iter()
+            .filter(|(name, path)| name.starts_with(program::ENTRY) && *path != own)
+            .map(|(_, path)| path)
+            .collect()
+    }
+
+    /// Where the egress program's links and marks are.
+    pub fn egress(&self) -> PathBuf {
+        self.root.join(EGRESS)
+    }
+
+    /// What is in [`Self::egress`]: name and path.
+    pub fn egress_entries(&self) -> Vec<(String, PathBuf)> {
+        entries(&self.egress())
+    }
+
+    /// The link of the program that counts what redirects lose.
+    pub fn redirect_errors(&self) -> PathBuf {
+        self.root.join(REDIRECT_ERRORS)
     }
 
     /// A link.
     pub fn link(&self, ifindex: u32, mode: Mode) -> PathBuf {
-        self.root
-            .join("links")
-            .join(format!("if{ifindex}-{}", mode.name()))
+        self.root.join(LINKS).join(format!("if{ifindex}-{}", mode.name()))
     }
 
     /// All pinned links, with the mode they were made in.
@@ -113,7 +165,7 @@ pub fn root(pin_dir: &Path) -> PathBuf {
 
 /// The links under a root.
 pub fn links(root: &Path) -> Vec<(PathBuf, Mode)> {
-    entries(&root.join("links"))
+    entries(&root.join(LINKS))
         .into_iter()
         .filter_map(|(name, path)| Some((path, Mode::from_name(name.rsplit_once('-')?.1)?)))
         .collect()
@@ -129,14 +181,18 @@ pub fn generations(root: &Path) -> Vec<(u32, PathBuf)> {
     found
 }
 
-/// Removes a directory of pins, if it is there. No directory of cordon's has another one in it.
+/// Removes a directory of pins, if it is there.
 pub fn remove_dir(path: &Path) -> io::Result<usize> {
     let mut n_removed = 0;
     if !path.try_exists()? {
         return Ok(n_removed);
     }
     for (_, pin) in entries(path) {
-        fs::remove_file(pin)?;
+        if pin.is_dir() {
+            fs::remove_dir(pin)?;
+        } else {
+            fs::remove_file(pin)?;
+        }
         n_removed += 1;
     }
     fs::remove_dir(path)?;

@@ -31,7 +31,7 @@ pub struct Staged {
     image: Arc<Image>,
     timings: Timings,
     shared_location: bool,
-    n_samples: usize,
+    compared: verify::Compared,
     verify: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Dataplane {
             image: Arc::clone(image),
             timings,
             shared_location: share.is_some(),
-            n_samples: 0,
+            compared: verify::Compared::default(),
             verify: Duration::ZERO,
         })
     }
@@ -95,16 +95,17 @@ impl Dataplane {
             .effective()
             .and_then(|generation| generation.image.as_deref());
         let samples = samples(&staged.image, previous, now);
-        let verified =
-            verify::verify(&staged.generation.sample, &staged.image, &samples, now).and_then(|n_samples| {
-                staged
-                    .generation
-                    .freeze(!staged.shared_location)
-                    .map(|()| n_samples)
-            });
+        let interface = |name: &str| self.host.interface(name);
+        let sample = &staged.generation.sample;
+        let verified = verify::verify(sample, &staged.image, &samples, now, interface).and_then(|compared| {
+            staged
+                .generation
+                .freeze(!staged.shared_location)
+                .map(|()| compared)
+        });
         match verified {
-            Ok(n_samples) => {
-                staged.n_samples = n_samples;
+            Ok(compared) => {
+                staged.compared = compared;
                 staged.verify = started.elapsed();
                 Ok(staged)
             }
@@ -112,7 +113,8 @@ impl Dataplane {
         }
     }
 
-    /// The last step: fill the slot, store the word. From the store on, every packet is judged by it.
+    /// The last step: make what the generation needs, fill the slot, store the word. From the store on, every packet
+    /// is judged by it.
     pub fn commit(&mut self, staged: Staged, confirm: Option<Duration>) -> Result<Published, DataplaneError> {
         self.normalise();
         // What cannot be freed now is tried again later; it matters here only if no slot is left.
@@ -122,13 +124,11 @@ impl Dataplane {
             (None, Ok(())) => return Err(self.abandon(&staged, DataplaneError::NoFreeSlot)),
             (None, Err(error)) => return Err(self.abandon(&staged, error)),
         };
-        let filled = staged.generation.program().and_then(|program| {
-            let fd = program
-                .fd()
-                .map_err(|error| DataplaneError::kernel("opening the generation's program", &error))?;
-            self.shared.fill_slot(slot, fd)
-        });
+        let filled = self
+            .prepare(staged.generation.meta.needs)
+            .and_then(|()| self.fill_slot(slot, &staged.generation));
         if let Err(error) = filled {
+            self.release();
             return Err(self.abandon(&staged, error));
         }
 
@@ -154,13 +154,26 @@ impl Dataplane {
             number,
             slot,
             shared_location: staged.shared_location,
-            n_samples: staged.n_samples,
+            n_samples: staged.compared.n_samples,
+            n_skipped: staged.compared.n_skipped,
             load: staged.timings.load,
             fill: staged.timings.fill,
             verify: staged.verify,
             confirm_until: confirm
                 .map(|confirm| Instant(Instant::now().0.saturating_add(confirm.as_secs() as u32))),
         })
+    }
+
+    fn fill_slot(&mut self, slot: u8, generation: &Generation) -> Result<(), DataplaneError> {
+        let failed = |error| DataplaneError::kernel("opening the generation's program", &error);
+        let program = generation.program()?;
+        let egress = generation.egress_program()?;
+        let egress = egress
+            .as_ref()
+            .map(|egress| egress.fd())
+            .transpose()
+            .map_err(failed)?;
+        self.shared.fill_slot(slot, program.fd().map_err(failed)?, egress)
     }
 
     /// A slot that the state word does not name and that no generation waits in to be freed.
@@ -221,6 +234,7 @@ impl Dataplane {
     pub fn tidy(&mut self) -> Result<(), DataplaneError> {
         let word = self.shared.word();
         let is_named = |slot: u8| slot == word.active || slot == word.previous;
+        self.release();
         if self.generations.iter().all(|(slot, _)| is_named(*slot)) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The maps that all generations share: state, slots, failsafe prefixes.
+//! The maps that all generations share and that decide which of them judges: state, slots, failsafe prefixes.
 
 use std::{
     collections::BTreeSet,
@@ -18,25 +18,34 @@ use probe_common::{State, StateWord, limits::MAX_FAILSAFE, map_name};
 
 use super::{
     DataplaneError,
-    object::SHARED_MAPS,
     pins::Pins,
+    spec::SHARED_MAPS,
     sys::{self, StatePage},
 };
+use crate::host::TableSizes;
 
 const PRESENT: u32 = 1;
+
+/// An array of programs, one for each slot.
+struct Slots {
+    name: &'static str,
+    programs: ProgramArray<MapData>,
+    /// The same map, for what aya does not offer.
+    fd: OwnedFd,
+}
 
 /// Handles to the shared maps.
 pub struct SharedMaps {
     page: StatePage,
-    slots: ProgramArray<MapData>,
-    /// The same map, for what aya does not offer.
-    slots_fd: OwnedFd,
+    slots: Slots,
+    egress_slots: Slots,
     failsafe_v4: LpmTrie<MapData, [u8; 4], u32>,
     failsafe_v6: LpmTrie<MapData, [u8; 16], u32>,
 }
 
-/// Refuses pins that are not the maps they should be.
-pub fn check_pinned(pins: &Pins) -> Result<(), DataplaneError> {
+/// Refuses pins that are not the maps they should be. A table whose size the host chooses may have another one:
+/// it keeps that, and what is in it.
+pub fn check_pinned(pins: &Pins, sizes: &TableSizes) -> Result<(), DataplaneError> {
     for spec in &SHARED_MAPS {
         let path = pins.map(spec.name);
         if !path.exists() {
@@ -50,13 +59,13 @@ pub fn check_pinned(pins: &Pins) -> Result<(), DataplaneError> {
             .and_then(|map| map.info())
             .map_err(|error| foreign(error.to_string()))?;
         let map_type = info.map_type().map_err(|error| foreign(error.to_string()))?;
-        let expected = (
-            spec.map_type,
-            spec.key_size,
-            spec.value_size,
-            spec.max_entries,
-            spec.flags,
-        );
+        let wanted_size = spec.max_entries(sizes);
+        let size = if spec.is_size_chosen() {
+            info.max_entries()
+        } else {
+            wanted_size
+        };
+        let expected = (spec.map_type, spec.key_size, spec.value_size, size, spec.flags);
         let found = (
             map_type,
             info.key_size(),
@@ -69,8 +78,46 @@ pub fn check_pinned(pins: &Pins) -> Result<(), DataplaneError> {
                 "type, key size, value size, entries, flags should be {expected:?} and are {found:?}"
             )));
         }
+        if size != wanted_size {
+            tracing::warn!(
+                "{} keeps its size of {size}, not {wanted_size}: run `cordon detach`, then start again, to change it",
+                spec.name
+            );
+        }
     }
     Ok(())
+}
+
+impl Slots {
+    fn open(pins: &Pins, name: &'static str) -> Result<Self, DataplaneError> {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            DataplaneError::kernel(format!("opening {name}"), error)
+        };
+        let map = MapData::from_pin(pins.map(name)).map_err(|error| failed(&error))?;
+        Ok(Self {
+            name,
+            programs: Map::ProgramArray(map)
+                .try_into()
+                .map_err(|error: aya::maps::MapError| failed(&error))?,
+            fd: sys::open_pin(&pins.map(name)).map_err(|error| failed(&error))?,
+        })
+    }
+
+    fn get(&self, slot: u8) -> Result<Option<u32>, DataplaneError> {
+        sys::lookup_u32(self.fd.as_fd(), u32::from(slot))
+            .map_err(|error| DataplaneError::kernel(format!("reading {} {slot}", self.name), &error))
+    }
+
+    fn fill(&mut self, slot: u8, program: &ProgramFd) -> Result<(), DataplaneError> {
+        self.programs
+            .set(u32::from(slot), program, 0)
+            .map_err(|error| DataplaneError::kernel(format!("filling {} {slot}", self.name), &error))
+    }
+
+    fn clear(&self, slot: u8) -> Result<(), DataplaneError> {
+        sys::delete_u32(self.fd.as_fd(), u32::from(slot))
+            .map_err(|error| DataplaneError::kernel(format!("emptying {} {slot}", self.name), &error))
+    }
 }
 
 impl SharedMaps {
@@ -86,11 +133,8 @@ impl SharedMaps {
         let wrong = |error| DataplaneError::kernel("opening the shared maps", &error);
         Ok(Self {
             page,
-            slots_fd: sys::open_pin(&pins.map(map_name::SLOTS))
-                .map_err(|error| DataplaneError::kernel("opening the shared maps", &error))?,
-            slots: Map::ProgramArray(open(map_name::SLOTS)?)
-                .try_into()
-                .map_err(wrong)?,
+            slots: Slots::open(pins, map_name::SLOTS)?,
+            egress_slots: Slots::open(pins, map_name::EGRESS_SLOTS)?,
             failsafe_v4: Map::LpmTrie(open(map_name::FAILSAFE_V4)?)
                 .try_into()
                 .map_err(wrong)?,
@@ -127,23 +171,37 @@ impl SharedMaps {
         self.page.wall_offset_ns().store(offset_ns, Ordering::Release);
     }
 
-    /// Id of the program in a slot.
-    pub fn slot(&self, slot: u8) -> Result<Option<u32>, DataplaneError> {
-        sys::lookup_u32(self.slots_fd.as_fd(), u32::from(slot))
-            .map_err(|error| DataplaneError::kernel(format!("reading slot {slot}"), &error))
+    /// Stores which last bytes this host's own addresses have.
+    pub fn store_own_filter(&self, filter: [u64; 4]) {
+        for (idx, word) in filter.into_iter().enumerate() {
+            self.page.own_filter(idx).store(word, Ordering::Release);
+        }
     }
 
-    /// Puts a program into a slot.
-    pub fn fill_slot(&mut self, slot: u8, program: &ProgramFd) -> Result<(), DataplaneError> {
-        self.slots
-            .set(u32::from(slot), program, 0)
-            .map_err(|error| DataplaneError::kernel(format!("filling slot {slot}"), &error))
+    /// Id of the program in a slot.
+    pub fn slot(&self, slot: u8) -> Result<Option<u32>, DataplaneError> {
+        self.slots.get(slot)
+    }
+
+    /// Puts a generation's programs into a slot: the one for leaving packets first, since the other one makes the
+    /// slot callable.
+    pub fn fill_slot(
+        &mut self,
+        slot: u8,
+        program: &ProgramFd,
+        egress: Option<&ProgramFd>,
+    ) -> Result<(), DataplaneError> {
+        match egress {
+            Some(egress) => self.egress_slots.fill(slot, egress)?,
+            None => self.egress_slots.clear(slot)?,
+        }
+        self.slots.fill(slot, program)
     }
 
     /// Empties a slot.
     pub fn clear_slot(&self, slot: u8) -> Result<(), DataplaneError> {
-        sys::delete_u32(self.slots_fd.as_fd(), u32::from(slot))
-            .map_err(|error| DataplaneError::kernel(format!("emptying slot {slot}"), &error))
+        self.slots.clear(slot)?;
+        self.egress_slots.clear(slot)
     }
 
     /// Makes these the failsafe prefixes. New ones are added before old ones are removed, one entry at a time:

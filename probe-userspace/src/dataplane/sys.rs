@@ -1,5 +1,5 @@
-//! System calls that aya does not offer: freezing and mapping a map, reading a program array, asking a link for
-//! its interface, waiting for readers, a bpffs of one's own. The only unsafe code of the user side.
+//! System calls that aya does not offer: freezing, mapping and filling a map, reading a program array, asking a link
+//! for its interface, waiting for readers, a bpffs of one's own. The only unsafe code of the user side.
 
 use std::{
     ffi::{CString, c_long, c_void},
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use aya::Pod;
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info};
 use probe_common::State;
 
@@ -32,6 +33,30 @@ pub fn lookup_u32(map: BorrowedFd<'_>, key: u32) -> io::Result<Option<u32>> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Writes the first elements of an array in one call (`BPF_MAP_UPDATE_BATCH`, Linux 5.6).
+pub fn fill_array<V: Pod>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
+    let count = u32::try_from(values.len()).map_err(io::Error::other)?;
+    let keys: Vec<u32> = (0..count).collect();
+    let mut attr = zeroed_attr();
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = count;
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+/// The bytes of a value.
+pub fn bytes_of<T: Pod>(value: &T) -> &[u8] {
+    // SAFETY: `Pod` values have no padding, so each of their bytes is initialised.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// The value of these bytes; `None` if they are too few.
+pub fn value_of<T: Pod>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: there are enough bytes, every bit pattern is a `Pod` value, and the read asks for no alignment.
+    (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
 /// Empties an element of a program array.
@@ -54,7 +79,7 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// What the kernel says about an XDP link.
+/// What the kernel says about an XDP or tcx link.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkInfo {
     /// Id of the program it runs.
@@ -63,7 +88,7 @@ pub struct LinkInfo {
     pub ifindex: u32,
 }
 
-/// Asks the kernel about an XDP link.
+/// Asks the kernel about an XDP or tcx link.
 pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     // SAFETY: `bpf_link_info` is made of integers and unions of integers: all zeroes is a value of it.
     let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
@@ -72,8 +97,8 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     attr.info.info = &raw mut info as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    // SAFETY: the caller hands in an XDP link, for which the kernel fills the `xdp` member; for any other, the
-    // bytes read are integers all the same.
+    // SAFETY: the caller hands in an XDP link, for which the kernel fills the `xdp` member, or a tcx link, whose
+    // member begins with the interface too; for any other, the bytes read are integers all the same.
     let ifindex = unsafe { info.__bindgen_anon_1.xdp.ifindex };
     Ok(LinkInfo {
         prog_id: info.prog_id,

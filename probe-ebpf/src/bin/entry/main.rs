@@ -8,7 +8,10 @@
 )]
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-use probe_common::{Action, FOREVER, Reason, StateWord, Verdict};
+use probe_common::{
+    Action, FOREVER, Reason, StateWord, Verdict,
+    scope::{ONLY_LISTED, vlan_key},
+};
 use probe_ebpf::{
     clock,
     parse::{FrameOptions, outermost_vlan, parse},
@@ -20,7 +23,7 @@ mod entry_maps;
 #[path = "../../maps/shared.rs"]
 mod shared_maps;
 
-use entry_maps::{ENTRY_COUNTERS, NO_GENERATION_PASS, SLOTS, VLAN_FILTER, VLAN_MARK, VLANS, vlans_key};
+use entry_maps::{ENTRY_COUNTERS, NO_GENERATION_PASS, SLOTS, VLAN_FILTER, VLANS};
 use shared_maps::{STATE, count_not_ip, is_failsafe_source};
 
 /// Reads the state word once and tail-calls its slot. Returns only if that fails.
@@ -69,11 +72,11 @@ pub fn cordon_entry(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn is_vlan_judged(ctx: &XdpContext) -> bool {
     let ifindex = ctx.ingress_ifindex() as u32;
-    if VLANS.get_ptr(vlans_key(ifindex, VLAN_MARK)).is_none() {
+    if VLANS.get_ptr(vlan_key(ifindex, ONLY_LISTED)).is_none() {
         return true;
     }
     match outermost_vlan(ctx) {
-        Some(vlan) => VLANS.get_ptr(vlans_key(ifindex, vlan)).is_some(),
+        Some(vlan) => VLANS.get_ptr(vlan_key(ifindex, vlan)).is_some(),
         None => false,
     }
 }

@@ -1,223 +1,278 @@
-//! Facts to verdict: the order in which a generation and the host's state decide about a packet.
+//! Facts to judgement: the order in which a generation and the host's state decide about a packet. Nothing here has
+//! an effect; what a decision does to the packet is in `act`.
 //!
-//! The plain path pays for one location look-up and one cell; everything else is asked only if the verdict
-//! would not be pass.
+//! The plain path pays for one location look-up and one cell; everything else is asked only if the decision
+//! would not be to pass.
 
-use aya_ebpf::{
-    btf_maps::{LpmTrie, lpm_trie::Key},
-    programs::XdpContext,
-};
-use probe_common::{
-    Action, FOREVER, OverrideValue, Reason, Verdict, class, limits::OVERRIDE_MAX_LEVELS, profile,
-};
-
+use aya_ebpf::{btf_maps::lpm_trie::Key, programs::XdpContext};
+use probe_common::{Action, Decision, Reason, Verdict, class, profile};
 use probe_ebpf::{
-    clock,
-    parse::{Address, Facts},
+    parse::{Address, Facts, destination, judged},
+    tunnel::{inner_source, is_tunnel},
 };
 
 use crate::{
-    generation_maps::{
-        HAS_DENIES, HAS_OVERRIDES, HAS_STAGES, LOCATION_V4, LOCATION_V6, OVERRIDES_V4, OVERRIDES_V6,
-        RUNTIME_V4, RUNTIME_V6, STAGES, cell,
-    },
-    shared_maps::{STATE, is_failsafe_source},
+    env::Env,
+    frame_options,
+    generation_maps::{HAS_DENIES, HAS_STAGES, INSPECT_INNER, LOCATION_V4, LOCATION_V6, STAGES, cell},
+    overrides::Overrides,
+    scope::{self, Endpoint, Heading},
+    shared_maps::{is_failsafe, is_failsafe_source},
+    transport::Transport,
 };
 
-/// What a judgement assumes besides the generation: the host's state, and what time it is.
-pub struct Env {
-    halted_until_s: u32,
-    n_runtime_denies: u64,
-    wall_offset_ns: u64,
-    /// 0: not read yet.
-    now_s: u32,
-    with_shared: bool,
+/// What is decided about a packet.
+#[derive(Clone, Copy)]
+pub struct Judgement {
+    /// The decision in force.
+    pub decision: Decision,
+    /// Why; for a decision that has yet to be carried out, the reason if that succeeds.
+    pub reason: Reason,
+    /// Where the source is.
+    pub class: u16,
 }
 
-impl Env {
-    /// The state and time as they are. Each field of the state is one aligned word, read once.
+impl Judgement {
     #[inline(always)]
-    pub fn live() -> Self {
-        let Some(state) = STATE.get_ptr(0) else {
-            // Element 0 of an array of one always exists; the verifier wants to hear it.
-            return Self::of_sample(0, FOREVER, true);
-        };
-        // SAFETY: element 0 of the `STATE` map lives as long as the program, and its fields are aligned words.
-        // Volatile, because the daemon stores them meanwhile.
-        let (halted_until_s, n_runtime_denies, wall_offset_ns) = unsafe {
-            (
-                (&raw const (*state).halted_until_s).read_volatile(),
-                (&raw const (*state).n_runtime_denies).read_volatile(),
-                (&raw const (*state).wall_offset_ns).read_volatile(),
-            )
-        };
+    const fn without_class(decision: Decision, reason: Reason) -> Self {
         Self {
-            halted_until_s: halted_until_s as u32,
-            n_runtime_denies,
-            wall_offset_ns,
-            now_s: 0,
-            with_shared: true,
+            decision,
+            reason,
+            class: class::UNKNOWN,
         }
     }
 
-    /// The state and time that a sample asks for.
+    /// As a verdict.
     #[inline(always)]
-    pub fn of_sample(now_s: u32, halted_until_s: u32, with_shared: bool) -> Self {
-        Self {
-            halted_until_s,
-            n_runtime_denies: u64::from(with_shared),
-            wall_offset_ns: 0,
-            now_s,
-            with_shared,
-        }
+    pub fn verdict(self) -> Verdict {
+        self.verdict_as(self.decision.action(), self.reason)
     }
 
+    /// As a verdict that turned out to be another one.
     #[inline(always)]
-    fn now_s(&mut self) -> u32 {
-        if self.now_s == 0 {
-            self.now_s = clock::unix_s(self.wall_offset_ns);
+    pub const fn verdict_as(self, action: Action, reason: Reason) -> Verdict {
+        Verdict {
+            action,
+            reason,
+            class: self.class,
         }
-        self.now_s
-    }
-
-    #[inline(always)]
-    fn is_halted(&mut self) -> bool {
-        self.halted_until_s != 0 && (self.halted_until_s == FOREVER || self.now_s() < self.halted_until_s)
     }
 }
 
-/// The verdict for a packet that says where it comes from.
+/// Whom a packet is judged by: its source, or where a leaving one goes.
+pub trait Party {
+    /// The address that is judged.
+    fn address(&self) -> Address;
+    /// Whether no policy can block it.
+    fn is_failsafe(&self) -> bool;
+}
+
+/// A packet that came in.
+struct Received<'a> {
+    ctx: &'a XdpContext,
+    facts: &'a Facts,
+}
+
+impl Party for Received<'_> {
+    #[inline(always)]
+    fn address(&self) -> Address {
+        self.facts.source
+    }
+
+    #[inline(always)]
+    fn is_failsafe(&self) -> bool {
+        is_failsafe_source(self.ctx, self.facts)
+    }
+}
+
+impl Heading for Received<'_> {
+    #[inline(always)]
+    fn vlan(&self) -> u16 {
+        self.facts.vlan
+    }
+
+    #[inline(always)]
+    fn local(&self) -> Option<Address> {
+        destination(self.ctx, self.facts)
+    }
+
+    #[inline(always)]
+    fn endpoint(&self) -> Endpoint {
+        let transport = Transport::of(self.ctx, self.facts);
+        Endpoint {
+            protocol: transport.protocol(),
+            port: transport.ports().map(|(_, destination)| destination),
+        }
+    }
+}
+
+/// An address on the wire, and the one that is judged for it.
+pub struct Remote {
+    wire: Address,
+    judged: Address,
+}
+
+impl Remote {
+    /// Decodes an IPv4 address inside.
+    #[inline(always)]
+    pub fn new(wire: Address) -> Self {
+        Self {
+            wire,
+            judged: judged(wire, &frame_options()),
+        }
+    }
+}
+
+impl Party for Remote {
+    #[inline(always)]
+    fn address(&self) -> Address {
+        self.judged
+    }
+
+    #[inline(always)]
+    fn is_failsafe(&self) -> bool {
+        is_failsafe(&self.judged) || is_failsafe(&self.wire)
+    }
+}
+
+/// Judges a packet that says where it comes from.
 #[inline(always)]
-pub fn judge(ctx: &XdpContext, facts: &Facts, env: &mut Env) -> Verdict {
+pub fn judge(ctx: &XdpContext, facts: &Facts, env: &mut Env) -> Judgement {
+    let packet = Received { ctx, facts };
     if env.is_halted() {
-        return if env.with_shared && is_failsafe_source(ctx, facts) {
-            Verdict::without_class(Action::Pass, Reason::HaltedFailsafe)
+        return if env.with_shared() && packet.is_failsafe() {
+            Judgement::without_class(Decision::PASS, Reason::HaltedFailsafe)
         } else {
-            Verdict::without_class(Action::Drop, Reason::Halted)
+            Judgement::without_class(Decision::DROP, Reason::Halted)
         };
     }
+    let row = scope::row(env.ifindex(), &packet);
+    let judgement = judge_party(&packet, row, env);
+    if matches!(judgement.reason, Reason::PolicyPass) && is_tunnel(ctx, facts) {
+        return judge_tunnel(ctx, facts, judgement, row, env);
+    }
+    judgement
+}
 
-    let class = class_of(facts);
-    let verdict = |action, reason| Verdict {
-        action,
+/// Judges a party by a row of the matrix; `None`: no row is known, so nothing passes.
+#[inline(always)]
+pub fn judge_party(party: &impl Party, row: Option<u32>, env: &mut Env) -> Judgement {
+    let address = &party.address();
+    let class = class_of(address);
+    let judgement = |decision, reason| Judgement {
+        decision,
         reason,
         class,
     };
-    let is_dropped = !cell_passes(profile::ALL_ORDERS, class, env);
+    let mut decision = decision_at(row, profile::ALL_ORDERS, class, env);
     let mut overrides = Overrides::default();
-    if HAS_DENIES.load() != 0 || env.n_runtime_denies != 0 {
-        overrides = Overrides::of(facts, env);
+    if HAS_DENIES.load() != 0 || env.has_runtime_denies() {
+        overrides = Overrides::of(address, env);
     }
-    if !is_dropped && !overrides.deny {
-        return verdict(Action::Pass, Reason::PolicyPass);
+    if is_pass(decision) && !overrides.deny {
+        return judgement(decision, Reason::PolicyPass);
     }
 
-    if env.with_shared && is_failsafe_source(ctx, facts) {
-        return verdict(Action::Pass, Reason::Failsafe);
+    if env.with_shared() && party.is_failsafe() {
+        return judgement(Decision::PASS, Reason::Failsafe);
     }
     if !overrides.asked {
-        overrides = Overrides::of(facts, env);
+        overrides = Overrides::of(address, env);
     }
     if overrides.deny {
-        return verdict(Action::Drop, Reason::Deny);
+        return judgement(Decision::DROP, Reason::Deny);
     }
-    if overrides.policy != profile::ALL_ORDERS && cell_passes(overrides.policy, class, env)
-        || overrides.runtime != profile::ALL_ORDERS && cell_passes(overrides.runtime, class, env)
-    {
-        return verdict(Action::Pass, Reason::Exempt);
-    }
-    verdict(Action::Drop, Reason::PolicyDrop)
-}
-
-/// The profiles that live overrides give a source; `ALL_ORDERS` where there is none. A deny in either trie
-/// wins over an exemption in the other; within a trie the longest live prefix decides.
-#[derive(Default)]
-struct Overrides {
-    asked: bool,
-    deny: bool,
-    policy: u8,
-    runtime: u8,
-}
-
-impl Overrides {
-    #[inline(always)]
-    fn of(facts: &Facts, env: &mut Env) -> Self {
-        let mut policy = profile::ALL_ORDERS;
-        let mut runtime = profile::ALL_ORDERS;
-        match &facts.source {
-            Address::V4(source) => {
-                if HAS_OVERRIDES.load() != 0 {
-                    policy = live_profile(&OVERRIDES_V4, Key::new(32, *source), env);
-                }
-                if env.with_shared {
-                    runtime = live_profile(&RUNTIME_V4, Key::new(32, *source), env);
-                }
-            }
-            Address::V6(source) => {
-                if HAS_OVERRIDES.load() != 0 {
-                    policy = live_profile(&OVERRIDES_V6, Key::new(128, *source), env);
-                }
-                if env.with_shared {
-                    runtime = live_profile(&RUNTIME_V6, Key::new(128, *source), env);
-                }
+    for profile in [overrides.policy, overrides.runtime] {
+        if profile != profile::ALL_ORDERS {
+            let other = decision_at(row, profile, class, env);
+            if other.action_code() < decision.action_code() {
+                decision = other;
             }
         }
-        Self {
-            asked: true,
-            deny: policy == profile::DENY || runtime == profile::DENY,
-            policy,
-            runtime,
-        }
     }
+    if is_pass(decision) {
+        return judgement(decision, Reason::Exempt);
+    }
+    judgement(decision, reason_of(decision))
 }
 
-/// The profile of the longest prefix that still holds. An expired entry must not hide a shorter live one, so
-/// the look-up is repeated with one bit less than what the expired entry says of itself.
+/// A tunnel whose outer source passes: nobody looks inside, or the inner source is judged like the outer one. What
+/// is only counted or marked there goes through; for anything stricter the whole packet has to stay out.
 #[inline(always)]
-fn live_profile<K: Copy, const MAX: usize>(
-    trie: &LpmTrie<K, OverrideValue, MAX>,
-    mut key: Key<K>,
+fn judge_tunnel(
+    ctx: &XdpContext,
+    facts: &Facts,
+    outer: Judgement,
+    row: Option<u32>,
     env: &mut Env,
-) -> u8 {
-    for _ in 0..OVERRIDE_MAX_LEVELS {
-        let Some(value) = trie.get(&key) else {
-            return profile::ALL_ORDERS;
+) -> Judgement {
+    if INSPECT_INNER.load() != 0
+        && let Some(source) = inner_source(ctx, facts)
+    {
+        let inner = judge_party(&Remote::new(source), row, env);
+        return if inner.decision.action_code() <= Action::Mark as u8 {
+            outer
+        } else {
+            Judgement {
+                decision: Decision::DROP,
+                reason: Reason::TunnelInner,
+                ..outer
+            }
         };
-        if value.until_s == FOREVER || env.now_s() < value.until_s {
-            return value.profile;
-        }
-        if value.prefix_len == 0 {
-            return profile::ALL_ORDERS;
-        }
-        key.prefix_len = u32::from(value.prefix_len) - 1;
     }
-    profile::ALL_ORDERS
+    Judgement {
+        reason: Reason::TunnelUninspected,
+        ..outer
+    }
 }
 
 #[inline(always)]
-fn class_of(facts: &Facts) -> u16 {
-    let value = match &facts.source {
-        Address::V4(source) => LOCATION_V4.get(&Key::new(32, *source)),
-        Address::V6(source) => LOCATION_V6.get(&Key::new(128, *source)),
+const fn is_pass(decision: Decision) -> bool {
+    decision.action_code() == Action::Pass as u8
+}
+
+/// The reason of a packet to which the matrix does something, if that succeeds.
+#[inline(always)]
+const fn reason_of(decision: Decision) -> Reason {
+    match decision.action() {
+        Action::Pass => Reason::PolicyPass,
+        Action::Count => Reason::PolicyCount,
+        Action::Mark => Reason::PolicyMark,
+        Action::Limit => Reason::WithinLimit,
+        Action::Redirect => Reason::PolicyRedirect,
+        Action::Drain => Reason::PolicyDrain,
+        Action::Reject => Reason::PolicyReject,
+        Action::Drop => Reason::PolicyDrop,
+    }
+}
+
+#[inline(always)]
+fn class_of(address: &Address) -> u16 {
+    let value = match address {
+        Address::V4(address) => LOCATION_V4.get(&Key::new(32, *address)),
+        Address::V6(address) => LOCATION_V6.get(&Key::new(128, *address)),
     };
     value.map_or(class::UNKNOWN, |value| value.class)
 }
 
-/// Whether a cell lets the class pass now. A cell that cannot be read, or an action that this program does not
-/// know, drops: the tables were verified before they were published, so neither happens unless they were
-/// tampered with.
+/// The decision of a cell now. A cell that cannot be read drops: the tables were verified before they were
+/// published, so that does not happen unless they were tampered with.
 #[inline(always)]
-fn cell_passes(profile: u8, class: u16, env: &mut Env) -> bool {
-    let Some(cell) = cell(profile, class) else {
-        return false;
+fn decision_at(row: Option<u32>, profile: u8, class: u16, env: &mut Env) -> Decision {
+    let Some(cell) = row.and_then(|row| cell(row, profile, class)) else {
+        return Decision::DROP;
     };
     if HAS_STAGES.load() != 0
         && let Some(stages_idx) = cell.stages_idx()
     {
-        let Some(stages) = STAGES.get(stages_idx) else {
-            return false;
+        return match STAGES.get(stages_idx) {
+            Some(stages) => stages.decision_at(env.now_s()),
+            None => Decision::DROP,
         };
-        return stages.decision_at(env.now_s()).action_code() == Action::Pass as u8;
     }
-    cell.0 == Action::Pass as u32
+    // A timed cell without stages names none of the decisions.
+    match cell.stages_idx() {
+        None => cell.fixed_decision(),
+        Some(_) => Decision::DROP,
+    }
 }

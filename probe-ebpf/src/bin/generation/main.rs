@@ -1,56 +1,133 @@
-//! The programs of a generation: the one that judges packets, and its sibling that judges samples.
+//! The programs of a generation: the one that judges packets, its sibling that judges samples, and the one that judges
+//! leaving packets.
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "the BPF target has no atomic compare-exchange but this intrinsic"
+)]
 #![expect(
     missing_docs,
-    reason = "the `xdp` macro makes an undocumented function beside the documented one"
+    reason = "the macros make an undocumented function beside each documented one"
 )]
 
-use aya_ebpf::{macros::xdp, programs::XdpContext};
-use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict};
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
 use probe_ebpf::{
-    packet::{adjust_head, read},
-    parse::{FrameOptions, parse},
-    record::record,
+    packet::{adjust_head, frame_len, read},
+    parse::{Answer, Facts, FrameOptions, parse},
+    record::{count, record, xdp_action_of},
 };
 
+mod act;
+#[path = "../../maps/actions.rs"]
+mod actions_maps;
+mod env;
 #[path = "../../maps/generation.rs"]
 mod generation_maps;
 mod judge;
+mod leaving;
+mod overrides;
 #[path = "../../maps/own.rs"]
 mod own_maps;
+mod scope;
 #[path = "../../maps/shared.rs"]
 mod shared_maps;
+mod transport;
+mod word;
 
+use act::{Draft, act, verdict_of_sample};
+use env::Env;
 use generation_maps::{COUNTERS, MARTIANS, META, N_NAT64, NAT64_PREFIXES};
-use judge::{Env, judge};
+use judge::judge;
 use own_maps::is_own_source;
 use shared_maps::count_not_ip;
+use transport::Transport;
 
+/// What the generation's host says about frames.
 #[inline(always)]
-fn options() -> FrameOptions {
+fn frame_options() -> FrameOptions {
     FrameOptions {
         martians: MARTIANS.load() != 0,
         nat64: Some((N_NAT64.load(), &NAT64_PREFIXES)),
     }
 }
 
+const MARTIAN: Verdict = Verdict::without_class(Action::Drop, Reason::Martian);
+
 /// Judges a packet from an interface. Lives in a slot of the program array; the entry program calls it.
 #[xdp(frags)]
 pub fn cordon_gen(ctx: XdpContext) -> u32 {
-    let verdict = match parse(&ctx, &options()) {
-        Ok(facts) if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) => {
-            Verdict::without_class(Action::Drop, Reason::Martian)
-        }
-        Ok(facts) => judge(&ctx, &facts, &mut Env::live()),
-        Err(answer) => {
-            count_not_ip(&ctx, &answer);
-            answer.verdict
-        }
+    let facts = match parse(&ctx, &frame_options()) {
+        Ok(facts) => facts,
+        Err(answer) => return answered(&ctx, &answer),
     };
+    let ifindex = ctx.ingress_ifindex() as u32;
+    if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) {
+        return told(&ctx, &facts, ifindex, MARTIAN);
+    }
+    let judgement = judge(&ctx, &facts, &mut Env::live(ifindex));
+    if matches!(judgement.reason, Reason::PolicyPass | Reason::TunnelUninspected) {
+        return told(&ctx, &facts, ifindex, judgement.verdict());
+    }
+
+    // The length that it came with: an answer has another.
+    let bytes = frame_len(&ctx);
+    let draft = draft(&ctx, &facts, false);
+    let verdict = act(&ctx, &facts, judgement, bytes);
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(&ctx, "{} {}", verdict.action.name(), verdict.reason.name());
-    record(&ctx, &COUNTERS, verdict)
+    draft.tell(Some(&facts.source), ifindex, verdict, bytes);
+    count(&COUNTERS, verdict, bytes);
+    xdp_action_of(verdict)
+}
+
+/// The exit for a packet whose verdict has no effect on it.
+#[inline(always)]
+fn told(ctx: &XdpContext, facts: &Facts, ifindex: u32, verdict: Verdict) -> u32 {
+    #[cfg(feature = "log")]
+    aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
+    let bytes = frame_len(ctx);
+    draft(ctx, facts, matches!(verdict.action, Action::Pass)).tell(
+        Some(&facts.source),
+        ifindex,
+        verdict,
+        bytes,
+    );
+    count(&COUNTERS, verdict, bytes);
+    xdp_action_of(verdict)
+}
+
+/// The exit for a frame whose answer holds under any policy.
+#[inline(always)]
+fn answered(ctx: &XdpContext, answer: &Answer) -> u32 {
+    count_not_ip(ctx, answer);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::trace!(
+        ctx,
+        "{} {}",
+        answer.verdict.action.name(),
+        answer.verdict.reason.name()
+    );
+    if Draft::is_drawn(matches!(answer.verdict.action, Action::Pass)) {
+        let draft = Draft::new(Transport::new(None, None), UNTAGGED as u16);
+        draft.tell(None, ctx.ingress_ifindex() as u32, answer.verdict, frame_len(ctx));
+    }
+    record(ctx, &COUNTERS, answer.verdict)
+}
+
+/// What an event will tell of a packet, if it is drawn.
+#[inline(always)]
+fn draft(ctx: &XdpContext, facts: &Facts, is_plain_pass: bool) -> Draft {
+    if !Draft::is_drawn(is_plain_pass) {
+        return Draft::NONE;
+    }
+    Draft::new(Transport::of(ctx, facts), facts.vlan)
 }
 
 /// Judges a sample: a [`SampleHeader`] and a frame. Counts nothing and changes nothing; the return value is a
@@ -77,11 +154,30 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
             header[idx * 4 + 3],
         ])
     };
-    let verdict: Verdict = match parse(&ctx, &options()) {
-        Ok(facts) => judge(&ctx, &facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
-        Err(answer) => answer.verdict,
+    let facts = match parse(&ctx, &frame_options()) {
+        Ok(facts) => facts,
+        Err(answer) => return SampleVerdict::pack(answer.verdict, 0).0,
     };
-    SampleVerdict::pack(verdict, 0).0
+    let with_shared = word(2) != 0;
+    if MARTIANS.load() != 0 && with_shared && is_own_source(&ctx, &facts) {
+        return SampleVerdict::pack(MARTIAN, 0).0;
+    }
+    let mut env = Env::of_sample(word(0), word(1), with_shared, word(3));
+    let judgement = judge(&ctx, &facts, &mut env);
+    let verdict = verdict_of_sample(&ctx, &facts, judgement);
+    SampleVerdict::pack(verdict, judgement.decision.tier()).0
+}
+
+/// Judges a leaving packet by where it goes: only what the policy stops in both directions drops. Lives in a slot of
+/// the egress program array; the egress program calls it.
+#[classifier]
+pub fn cordon_out(ctx: TcContext) -> i32 {
+    if leaving::is_stopped(&ctx) {
+        TC_ACT_SHOT
+    } else {
+        // The filters behind this one have their say.
+        TC_ACT_UNSPEC
+    }
 }
 
 #[unsafe(link_section = "license")]

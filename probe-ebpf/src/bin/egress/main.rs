@@ -1,0 +1,75 @@
+//! What sees packets leave: the program that notes the connections which this host opens, and the one that counts
+//! what redirects lost.
+#![no_std]
+#![no_main]
+#![expect(
+    missing_docs,
+    reason = "the macros make an undocumented function beside each documented one"
+)]
+
+use aya_ebpf::{
+    bindings::TC_ACT_UNSPEC,
+    macros::{classifier, raw_tracepoint},
+    programs::{RawTracePointContext, TcContext},
+};
+use probe_common::StateWord;
+use probe_ebpf::clock;
+
+mod flows;
+#[path = "../../maps/egress.rs"]
+mod maps;
+mod socket;
+
+use maps::{EGRESS_SLOTS, REDIRECT_ERRORS, STATE};
+
+/// Notes the connection that a leaving packet opens, then hands the packet to the generation in force if that has
+/// something to say about leaving packets. It decides nothing itself: `TC_ACT_UNSPEC` lets the filters behind it
+/// have the packet.
+#[classifier]
+pub fn cordon_egress(ctx: TcContext) -> i32 {
+    flows::note(&ctx);
+
+    let Some(state) = STATE.get_ptr(0) else {
+        return TC_ACT_UNSPEC;
+    };
+    // SAFETY: element 0 of the `STATE` map lives as long as the program. Volatile: one read, no second one that
+    // could see another publish.
+    let word = StateWord::unpack(unsafe { (&raw const (*state).word).read_volatile() });
+    let slot = if word.deadline_s == 0 {
+        word.active
+    } else {
+        word.effective(clock::boot_ns())
+    };
+    // A constant index in each branch lets the kernel patch direct jumps (`bpf_tail_call_direct_fixup`).
+    // SAFETY: nothing that needs dropping is alive.
+    unsafe {
+        match slot {
+            0 => EGRESS_SLOTS.tail_call(&ctx, 0),
+            1 => EGRESS_SLOTS.tail_call(&ctx, 1),
+            2 => EGRESS_SLOTS.tail_call(&ctx, 2),
+            3 => EGRESS_SLOTS.tail_call(&ctx, 3),
+            _ => {}
+        }
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Counts the frames that a device did not take from a device map. The tracepoint's arguments
+/// (`include/trace/events/xdp.h`): from, to, sent, drops, error. It fires for every device map of the host.
+#[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
+pub fn cordon_redirect_errors(ctx: RawTracePointContext) -> i32 {
+    const DROPS: usize = 3;
+    let drops: u32 = ctx.arg(DROPS);
+    if drops != 0
+        && let Some(count) = REDIRECT_ERRORS.get_ptr_mut(0)
+    {
+        // SAFETY: the pointer is to this CPU's own copy of a map value. The tracepoint fires in softirq context,
+        // so there is no second writer on this CPU.
+        unsafe { *count += u64::from(drops) };
+    }
+    0
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,80 @@
+//! The overrides of an address: profiles that stand in for the one of all orders.
+
+use aya_ebpf::btf_maps::{LpmTrie, lpm_trie::Key};
+use probe_common::{FOREVER, OverrideValue, limits::OVERRIDE_MAX_LEVELS, profile};
+use probe_ebpf::parse::Address;
+
+use crate::{
+    env::Env,
+    generation_maps::{HAS_OVERRIDES, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_V4, RUNTIME_V6},
+};
+
+/// The profiles that live overrides give a source; `ALL_ORDERS` where there is none. A deny in either trie
+/// wins over an exemption in the other; within a trie the longest live prefix decides.
+#[derive(Clone, Copy, Default)]
+pub struct Overrides {
+    /// Whether the tries were asked.
+    pub asked: bool,
+    /// Whether either says deny.
+    pub deny: bool,
+    /// The policy's.
+    pub policy: u8,
+    /// The one made at run time.
+    pub runtime: u8,
+}
+
+impl Overrides {
+    /// Asks both tries.
+    #[inline(always)]
+    pub fn of(source: &Address, env: &mut Env) -> Self {
+        let mut policy = profile::ALL_ORDERS;
+        let mut runtime = profile::ALL_ORDERS;
+        match source {
+            Address::V4(source) => {
+                if HAS_OVERRIDES.load() != 0 {
+                    policy = live_profile(&OVERRIDES_V4, Key::new(32, *source), env);
+                }
+                if env.with_shared() {
+                    runtime = live_profile(&RUNTIME_V4, Key::new(32, *source), env);
+                }
+            }
+            Address::V6(source) => {
+                if HAS_OVERRIDES.load() != 0 {
+                    policy = live_profile(&OVERRIDES_V6, Key::new(128, *source), env);
+                }
+                if env.with_shared() {
+                    runtime = live_profile(&RUNTIME_V6, Key::new(128, *source), env);
+                }
+            }
+        }
+        Self {
+            asked: true,
+            deny: policy == profile::DENY || runtime == profile::DENY,
+            policy,
+            runtime,
+        }
+    }
+}
+
+/// The profile of the longest prefix that still holds. An expired entry must not hide a shorter live one, so
+/// the look-up is repeated with one bit less than what the expired entry says of itself.
+#[inline(always)]
+fn live_profile<K: Copy, const MAX: usize>(
+    trie: &LpmTrie<K, OverrideValue, MAX>,
+    mut key: Key<K>,
+    env: &mut Env,
+) -> u8 {
+    for _ in 0..OVERRIDE_MAX_LEVELS {
+        let Some(value) = trie.get(&key) else {
+            return profile::ALL_ORDERS;
+        };
+        if value.until_s == FOREVER || env.now_s() < value.until_s {
+            return value.profile;
+        }
+        if value.prefix_len == 0 {
+            return profile::ALL_ORDERS;
+        }
+        key.prefix_len = u32::from(value.prefix_len) - 1;
+    }
+    profile::ALL_ORDERS
+}

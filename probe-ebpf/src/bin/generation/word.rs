@@ -1,0 +1,66 @@
+//! A packet's facts in one word, as global functions take them.
+
+use probe_common::scope::UNTAGGED;
+use probe_ebpf::parse::{Address, Facts};
+
+const IP_LEN_SHIFT: u32 = 16;
+const VERSION_SHIFT: u32 = 24;
+const PROTOCOL_SHIFT: u32 = 32;
+const LATER_FRAGMENT: u64 = 1 << 40;
+const FRAGMENT: u64 = 1 << 41;
+const VLAN_SHIFT: u32 = 42;
+/// No IP header begins behind it: addresses, four tags and PPPoE come to less. The verifier does not know what
+/// crosses the border of a global function, and must see that offsets are small.
+const IP_OFFSET_MASK: u64 = 0x7f;
+
+/// All facts but the source.
+#[inline(always)]
+pub const fn pack(facts: &Facts) -> u64 {
+    let mut word = facts.ip_offset as u64
+        | (facts.ip_len as u64) << IP_LEN_SHIFT
+        | (facts.version as u64) << VERSION_SHIFT
+        | (facts.protocol as u64) << PROTOCOL_SHIFT
+        | (facts.vlan as u64) << VLAN_SHIFT;
+    if facts.is_later_fragment {
+        word |= LATER_FRAGMENT;
+    }
+    if facts.is_fragment {
+        word |= FRAGMENT;
+    }
+    word
+}
+
+/// The facts again. The source is none: who needs it reads it from the packet or takes it besides.
+#[inline(always)]
+pub const fn unpack(word: u64) -> Facts {
+    Facts {
+        source: Address::V6([0; 16]),
+        ip_offset: (word & IP_OFFSET_MASK) as u16,
+        ip_len: (word >> IP_LEN_SHIFT) as u8,
+        version: (word >> VERSION_SHIFT) as u8,
+        protocol: (word >> PROTOCOL_SHIFT) as u8,
+        is_later_fragment: word & LATER_FRAGMENT != 0,
+        is_fragment: word & FRAGMENT != 0,
+        vlan: (word >> VLAN_SHIFT) as u16,
+    }
+}
+
+const _: () = assert!(UNTAGGED < 1 << 16);
+
+/// Offset of the IP header, in bounds that the verifier sees.
+#[inline(always)]
+pub fn ip_offset(facts: &Facts) -> usize {
+    usize::from(facts.ip_offset) & IP_OFFSET_MASK as usize
+}
+
+/// The two halves of an address, IPv4 as ::ffff:a.b.c.d.
+#[inline(always)]
+pub const fn halves(address: &Address) -> [u64; 2] {
+    match address {
+        Address::V4(a) => [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]])],
+        Address::V6(a) => [
+            u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+            u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+        ],
+    }
+}
