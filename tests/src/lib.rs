@@ -7,6 +7,7 @@
 pub mod abroad;
 pub mod bench;
 pub mod cordon_process;
+pub mod corpus;
 pub mod counters;
 pub mod curl;
 pub mod demo;
@@ -24,6 +25,7 @@ pub mod oracle;
 pub mod pacer;
 pub mod probes;
 pub mod raw_database;
+pub mod reference;
 pub mod rng;
 pub mod scratch;
 pub mod segments;

@@ -1,6 +1,6 @@
 //! Rules for Rust source.
 
-use super::{File, Finding, source::code_only};
+use super::{File, Finding, code_only};
 
 /// A longer file has more than one subject.
 const MAX_LINES: usize = 500;
