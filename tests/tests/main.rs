@@ -32,8 +32,6 @@ mod json;
 mod lab;
 /// What stands in the way of attaching, and what the daemon takes note of in the network.
 mod links;
-/// What stands in the way of attaching, and what the daemon takes note of in the network.
-mod links;
 /// Nobody who applies a policy cuts off their own session by it.
 mod lockout;
 /// `cordon observe` on an interface with traffic.
@@ -44,8 +42,6 @@ mod publish;
 mod swap;
 /// Verdicts on real packets, by the real daemon, from policy files.
 mod traffic;
-/// `cordon watch`.
-mod watch;
 /// `cordon watch`.
 mod watch;
 /// The world database in the kernel against an independent reading of it.
