@@ -28,7 +28,9 @@ pub use cell::{Cell, Decision, Stages};
 pub use counter::{Counter, counter_at, counter_index, n_counters};
 pub use event::{Event, event_counter};
 pub use flow::{Flow, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
-pub use frame::{Embedded, Nat64, Nat64Prefixes, embedded, embedded_by_standard, embedded_v4, is_global_v4};
+pub use frame::{
+    Embedded, Nat64, Nat64Prefixes, embedded, embedded_by_standard, embedded_v4, halves, is_global_v4,
+};
 pub use overrides::{FOREVER, OverrideValue, profile};
 pub use sample::{SampleHeader, SampleVerdict};
 pub use scope::ServiceSet;

@@ -6,11 +6,13 @@
     reason = "the `xdp` macro makes an undocumented function beside the documented one"
 )]
 
+use core::hint::black_box;
+
 use aya_ebpf::{macros::xdp, programs::XdpContext};
-use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict};
+use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, halves};
 use probe_ebpf::{
     packet::{adjust_head, read},
-    parse::{FrameOptions, parse},
+    parse::{Address, Facts, FrameOptions, parse},
     record::record,
 };
 
@@ -35,14 +37,35 @@ fn options() -> FrameOptions {
     }
 }
 
+/// The same facts, their source in two words: the compiler keeps sixteen bytes one by one, and moves undefined ones
+/// about, which the verifier refuses.
+#[inline(always)]
+fn settled(facts: Facts) -> Facts {
+    let Address::V6(source) = facts.source else {
+        return facts;
+    };
+    let [high, low] = black_box(<[u64; 2]>::from(halves(&source))).map(u64::to_ne_bytes);
+    let mut source = [0; 16];
+    source[..8].copy_from_slice(&high);
+    source[8..].copy_from_slice(&low);
+    Facts {
+        source: Address::V6(source),
+        ..facts
+    }
+}
+
 /// Judges a packet from an interface. Lives in a slot of the program array; the entry program calls it.
 #[xdp(frags)]
 pub fn cordon_gen(ctx: XdpContext) -> u32 {
     let verdict = match parse(&ctx, &options()) {
-        Ok(facts) if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) => {
-            Verdict::without_class(Action::Drop, Reason::Martian)
+        Ok(facts) => {
+            let facts = settled(facts);
+            if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) {
+                Verdict::without_class(Action::Drop, Reason::Martian)
+            } else {
+                judge(&ctx, &facts, &mut Env::live())
+            }
         }
-        Ok(facts) => judge(&ctx, &facts, &mut Env::live()),
         Err(answer) => {
             count_not_ip(&ctx, &answer);
             answer.verdict
@@ -78,7 +101,11 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
         ])
     };
     let verdict: Verdict = match parse(&ctx, &options()) {
-        Ok(facts) => judge(&ctx, &facts, &mut Env::of_sample(word(0), word(1), word(2) != 0)),
+        Ok(facts) => judge(
+            &ctx,
+            &settled(facts),
+            &mut Env::of_sample(word(0), word(1), word(2) != 0),
+        ),
         Err(answer) => answer.verdict,
     };
     SampleVerdict::pack(verdict, 0).0
