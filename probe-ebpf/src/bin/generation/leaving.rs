@@ -7,7 +7,11 @@ use probe_common::{
     limits::VLAN_MAX_DEPTH,
     scope::UNTAGGED,
 };
-use probe_ebpf::{parse::Address, record::count, skb::{load, read}};
+use probe_ebpf::{
+    parse::Address,
+    record::count,
+    skb::{load, read},
+};
 
 use crate::{
     act::Draft,
