@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use self::{counters::Totals, generation::Generation, object::Loaders, pins::Pins, shared::SharedMaps};
 use crate::{
-    compile::Image,
+    compile::{Heading, Image},
     host::{EgressHook, ModeChoice, TableSizes},
     instant::Instant,
 };
@@ -325,6 +325,22 @@ impl Dataplane {
                 with_shared: true,
             },
         )
+    }
+
+    /// As [`Self::judge`] for a packet that says where it goes; with the tier.
+    pub fn judge_packet(
+        &self,
+        address: IpAddr,
+        heading: &Heading,
+        now: Instant,
+    ) -> Result<(Verdict, u8), DataplaneError> {
+        if *heading == Heading::default() {
+            return Ok((self.judge(address, now)?, 0));
+        }
+        Err(DataplaneError::Kernel {
+            what: "running a sample".to_owned(),
+            reason: "samples that say where they go are not built yet".to_owned(),
+        })
     }
 
     /// Counters that are not zero: the entry program's, all generations' since the start, summed over CPUs.

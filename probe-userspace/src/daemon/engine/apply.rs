@@ -29,8 +29,14 @@ impl Engine {
         let (policy, diagnostics) = build::parse_policy(&request.file, &request.text)?;
         let location = self.load_location()?;
         let now = Instant::now();
-        let (image, diagnostics) =
-            build::compile_policy(&policy, &request.text, &location, now, diagnostics)?;
+        let (image, diagnostics) = build::compile_policy(
+            &policy,
+            &request.text,
+            &location,
+            now,
+            &self.settings.host.frame,
+            diagnostics,
+        )?;
         // Compiling takes seconds, in which a confirm deadline may pass.
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;

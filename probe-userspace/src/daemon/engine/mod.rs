@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Refusal,
     api::{
-        Applied, ApplyRequest, Confirmed, Explained, HaltReply, HaltRequest, LastPublish, ResumeReply, Status,
+        Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
+        ResumeReply, Status,
     },
     build,
     clock::{ClockWatch, Step, wall_offset_ns},
@@ -47,8 +48,8 @@ pub enum Event {
     Halt(HaltRequest, u32, Reply<HaltReply>),
     /// Back to the policy.
     Resume(u32, Reply<ResumeReply>),
-    /// Judge an address.
-    Explain(std::net::IpAddr, Reply<Explained>),
+    /// Judge a packet.
+    Explain(ExplainQuery, Reply<Explained>),
     /// Stop; enforcement stays on.
     Shutdown,
 }
@@ -174,7 +175,7 @@ impl Engine {
                     log_refusal("resume", uid, &result);
                     answer(reply, result);
                 }
-                Event::Explain(address, reply) => answer(reply, self.explain(address)),
+                Event::Explain(query, reply) => answer(reply, self.explain(&query)),
                 Event::Shutdown => return,
             }
         }

@@ -205,7 +205,13 @@ impl Engine {
         // Accepted in the future: the clock was wrong then, or is now. What has not ended by now must be kept.
         let now = Instant::now();
         let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
-        match build::build_accepted(&policy.file, &policy.text, location, as_of) {
+        match build::build_accepted(
+            &policy.file,
+            &policy.text,
+            location,
+            as_of,
+            &self.settings.host.frame,
+        ) {
             Ok((image, failed_tests)) => {
                 self.note_failed_tests(path, &failed_tests);
                 Some(image)
@@ -253,6 +259,7 @@ impl Engine {
             build::PASS_EVERYTHING,
             location,
             Instant::now(),
+            &self.settings.host.frame,
         );
         let (image, _) = self.problems.note(
             Topic::Policy,
