@@ -6,6 +6,7 @@ mod confirm;
 mod detach;
 mod explain;
 mod halt;
+mod heading;
 mod init;
 mod observe;
 mod output;

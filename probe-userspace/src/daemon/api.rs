@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
+use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
 /// Largest request body: the largest policy with every character escaped as JSON escapes line ends and quotes, and
 /// room for the rest of the request.
@@ -183,6 +183,33 @@ pub struct ResumeReply {
 pub struct ExplainQuery {
     /// The source address.
     pub ip: std::net::IpAddr,
+    /// Destination.
+    pub to: Option<std::net::IpAddr>,
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Destination port.
+    pub port: Option<u16>,
+    /// Interface it comes in by.
+    pub interface: Option<String>,
+    /// Outermost VLAN.
+    pub vlan: Option<u16>,
+    /// Whether it opens a connection.
+    #[serde(default)]
+    pub opens: bool,
+}
+
+impl ExplainQuery {
+    /// Where the packet goes.
+    pub fn heading(&self) -> Heading {
+        Heading {
+            destination: self.to,
+            protocol: self.protocol,
+            port: self.port,
+            interface: self.interface.clone(),
+            vlan: self.vlan,
+            opens: self.opens,
+        }
+    }
 }
 
 /// A verdict by its names.
@@ -194,6 +221,9 @@ pub struct VerdictNames {
     pub reason: String,
     /// Class name, if the reason has one.
     pub class: Option<String>,
+    /// Name of the tier that has the action's parameters.
+    #[serde(default)]
+    pub tier: Option<String>,
 }
 
 /// Answer to an explain.

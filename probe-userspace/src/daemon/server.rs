@@ -185,7 +185,7 @@ async fn explain(
     query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Answer<super::api::Explained> {
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
-    ask(&handle, |reply| Event::Explain(query.ip, reply)).await
+    ask(&handle, |reply| Event::Explain(query, reply)).await
 }
 
 async fn events(

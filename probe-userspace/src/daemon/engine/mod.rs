@@ -20,7 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Refusal,
     api::{
-        Applied, ApplyRequest, Confirmed, Explained, HaltReply, HaltRequest, LastPublish, ResumeReply, Status,
+        Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
+        ResumeReply, Status,
     },
     build,
     clock::{ClockWatch, Step, wall_offset_ns},
@@ -53,8 +54,8 @@ pub enum Event {
     Halt(HaltRequest, u32, Reply<HaltReply>),
     /// Back to the policy.
     Resume(u32, Reply<ResumeReply>),
-    /// Judge an address.
-    Explain(std::net::IpAddr, Reply<Explained>),
+    /// Judge a packet.
+    Explain(ExplainQuery, Reply<Explained>),
     /// An interface or an address has changed.
     Network,
     /// Events cannot be read any more.
@@ -210,12 +211,16 @@ impl Engine {
                     log_refusal("resume", uid, &result);
                     answer(reply, result);
                 }
+<<<<<<< HEAD
                 Event::Explain(address, reply) => answer(reply, self.explain(address)),
                 Event::Network => {
                     self.look_at_network();
                     self.attach_missing();
                 }
                 Event::EventsFailed(text) => self.problems.set(Topic::Events, text),
+=======
+                Event::Explain(query, reply) => answer(reply, self.explain(&query)),
+>>>>>>> policy
                 Event::Shutdown => return,
             }
             self.tell_watchers();
