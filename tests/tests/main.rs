@@ -12,6 +12,8 @@ mod cli;
 mod daemon;
 /// Broken databases: every error, to the letter.
 mod database;
+/// Answers to a host's own connections, and what leaves it.
+mod egress;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
 /// What becomes of every kind of frame, by test runs: no interface.
