@@ -67,7 +67,7 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
     if Draft::is_drawn(false) {
         let transport = Transport::new(leaving.protocol, leaving.ports());
         let draft = Draft::new(transport, leaving.vlan);
-        draft.tell(Some(&remote.address()), ifindex, verdict, bytes);
+        draft.tell(Some(remote.address()), ifindex, verdict, bytes);
     }
     count(&COUNTERS, verdict, bytes);
     true
@@ -168,6 +168,7 @@ impl<'a> Leaving<'a> {
         let [l0, l1, r0, r1] = read(self.ctx, self.offset?)?;
         Some((u16::from_be_bytes([l0, l1]), u16::from_be_bytes([r0, r1])))
     }
+
 }
 
 impl scope::Heading for Leaving<'_> {
