@@ -154,18 +154,30 @@ fn too_few_channels_name_the_command_that_changes_them() {
 }
 
 #[test]
-fn a_software_interface_without_native_xdp_is_named_as_one() {
+fn an_interface_of_software_is_named_as_what_it_is() {
     let edge = edge();
     edge.lab
         .edge
-        .ip_batch(&format!("link add {EXTRA} type dummy\nlink set {EXTRA} up\n"))
+        .ip_batch(&format!(
+            "link add {EXTRA} type ifb\nlink set {EXTRA} up\nlink add br7 type bridge\nlink set br7 up\n\
+             tuntap add mode tun name tun7\nlink set tun7 up\n"
+        ))
         .unwrap();
     let status = edge.status_with(&[EXTRA], "require-native");
     assert_eq!(mode(&status, EXTRA), None, "{status:#}");
-    says(problem(&status), &["is a dummy interface", "allow-skb"]);
+    says(problem(&status), &["an interface of kind ifb", "allow-skb"]);
+    let status = edge.status_with(&["br7"], "require-native");
+    says(problem(&status), &["the bridge br7", "name its ports"]);
+    let status = edge.status_with(&["tun7"], "allow-skb");
+    assert_eq!(
+        mode(&status, "tun7"),
+        None,
+        "it would be read wrongly: {status:#}"
+    );
+    says(problem(&status), &["tun7", "without an Ethernet header"]);
     let status = edge.status_with(&["lo"], "allow-skb");
     assert_eq!(mode(&status, "lo").as_deref(), Some("skb"), "{status:#}");
-    says(problem(&status), &["is a loopback interface"]);
+    says(problem(&status), &["an interface of kind loopback"]);
 }
 
 #[test]
@@ -173,11 +185,12 @@ fn why_an_interface_runs_in_skb_mode_is_known_after_a_restart() {
     let edge = edge();
     edge.lab
         .edge
-        .ip_batch(&format!("link add {EXTRA} type dummy\nlink set {EXTRA} up\n"))
+        .ip_batch(&format!("link add {EXTRA} type ifb\nlink set {EXTRA} up\n"))
         .unwrap();
     let mut cordon = Cordon::start(&edge.lab, &edge.host(&[EXTRA], "allow-skb")).unwrap();
     cordon.apply(BLOCK_RU).unwrap();
     let before = problem(&cordon.status().unwrap()).to_owned();
+    says(&before, &["slower skb mode", "ifb"]);
     cordon.kill().unwrap();
     cordon.run().unwrap();
     let status = cordon.status().unwrap();

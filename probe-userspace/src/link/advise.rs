@@ -121,7 +121,9 @@ pub enum Obstacle {
         ifname: String,
     },
     /// Loopback and other interfaces made of software.
-    #[error("{ifname} is a {kind} interface, which has no native XDP: name the one that the packets come by")]
+    #[error(
+        "{ifname} is an interface of kind {kind}, which has no native XDP: name the one that the packets come by"
+    )]
     Software {
         /// The interface.
         ifname: String,
@@ -353,12 +355,17 @@ mod tests {
                 "mode balance-alb",
             ),
             (link(Kind::Bridge, 1500), none, libc::EOPNOTSUPP, "name its ports"),
-            (link(other(), 1500), none, libc::EOPNOTSUPP, "a dummy interface"),
+            (
+                link(other(), 1500),
+                none,
+                libc::EOPNOTSUPP,
+                "an interface of kind dummy",
+            ),
             (
                 link(Kind::Loopback, 65_536),
                 none,
                 libc::EOPNOTSUPP,
-                "a loopback interface",
+                "an interface of kind loopback",
             ),
             (
                 link(Kind::Hardware, 1500),
