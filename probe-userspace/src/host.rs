@@ -281,7 +281,7 @@ fn interfaces<'a>(document: &mut Document<'a>, item: Item<'a>) -> Option<Vec<Loc
 }
 
 /// The kernel's rules for interface names (`dev_valid_name` in net/core/dev.c).
-fn check_ifname(name: &str) -> Result<(), &'static str> {
+pub(crate) fn check_ifname(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 15 {
         Err("names have 1 to 15 bytes; `ip -br link` lists them")
     } else if name == "." || name == ".." {

@@ -7,8 +7,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, Nat64Prefixes, OverrideValue, ServiceSet, Stages,
-    Tier,
+    Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, Nat64Prefixes, OverrideValue, ServiceSet,
+    Stages, Tier,
     limits::{MAX_NAT64, MAX_RUNTIME_OVERRIDES},
 };
 

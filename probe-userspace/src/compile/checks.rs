@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use probe_common::profile;
+use probe_common::{Decision, Reason, profile};
 use sha2::{Digest, Sha256};
 
 use super::{
     FrameSettings, Image, OrderInfo, ProfileInfo, Scopes,
-    image::digest,
     matrix::matrix,
-    oracle::judge,
+    oracle::{Judged, judge},
     orders::{Meaning, Profile},
     overrides::{Written, entries, written},
+    scopes,
+    services::ServiceBox,
+    source::judged_source,
+    tiers::{self, Strictness},
 };
 use crate::{
     diagnostic::{Diagnostic, Place, has_errors},
@@ -32,6 +35,11 @@ pub fn compile(
 ) -> (Option<Image>, Vec<Diagnostic>) {
     let mut remarks = Vec::new();
     let classes = &location.classes;
+    let boxes: Vec<ServiceBox> = policy.services.iter().map(ServiceBox::new).collect();
+    let rows = scopes::rows(policy, &boxes, &mut remarks);
+    let are_rows_refused = has_errors(&remarks);
+    let scopes = scopes::scopes(policy, boxes, &rows);
+    tiers::refuse_equal_keys(policy, &mut remarks);
     let mut profiles = Profile::fixed();
     let written = written(policy, &mut profiles, &mut remarks);
     let meaning = Meaning {
@@ -39,91 +47,137 @@ pub fn compile(
         orders: policy
             .orders
             .iter()
-            .map(|order| OrderInfo::new(order, classes))
+            .map(|order| OrderInfo::new(order, classes, &rows))
             .collect(),
         profiles,
+        rows,
+        strictness: Strictness::new(&policy.tiers),
     };
-    let (matrix, stages) = matrix(&meaning, classes, now, &mut remarks);
-    for test in &policy.tests {
-        remarks.extend(failure(test, &meaning, &written, location, now));
+    let (matrix, stages) = matrix(&meaning, classes, &scopes.row_names, now, &mut remarks);
+    let asked = Asked {
+        meaning: &meaning,
+        written: &written,
+        scopes: &scopes,
+        location,
+        frame,
+        now,
+    };
+    // Without rows of their own, services would fail tests that hold.
+    if !are_rows_refused {
+        remarks.extend(policy.tests.iter().filter_map(|test| asked.failure(test)));
     }
     remark_on_orders(policy, classes, now, &mut remarks);
     remark_on_ended_lists(policy, now, &mut remarks);
     let name = |profile: u8| {
         let profile = &meaning.profiles[usize::from(profile)];
-        profile.name(&meaning.orders)
+        profile.name(&meaning.orders, |decision| name_of(policy, decision))
     };
     let overrides = entries(written, now, name, &mut remarks);
     remarks.sort_by(|a, b| a.place.cmp(&b.place));
     if has_errors(&remarks) {
         return (None, remarks);
     }
-    let profiles = meaning
-        .profiles
-        .iter()
-        .map(|profile| ProfileInfo {
-            name: profile.name(&meaning.orders),
-        })
-        .collect();
-    let image = Image {
+    let profiles = (0..)
+        .take(meaning.profiles.len())
+        .map(|profile| ProfileInfo { name: name(profile) });
+    let (tiers, tier_names) = tiers::tiers(policy);
+    let mut image = Image {
         policy_name: policy.name.clone(),
         policy_sha256: Sha256::digest(text)
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
-        digest: digest(location, &matrix, &stages, &overrides),
+        digest: [0; 32],
         location: Arc::clone(location),
         matrix,
         stages,
-        scopes: Scopes::default(),
-        tiers: Vec::new(),
-        tier_names: Vec::new(),
-        redirects: Vec::new(),
+        scopes,
+        tiers,
+        tier_names,
+        redirects: tiers::redirects(policy),
         replies: policy.replies,
         events: policy.events,
         frame: frame.clone(),
         overrides,
-        profiles,
+        profiles: profiles.collect(),
         orders: meaning.orders,
     };
+    image.digest = image.kernel_digest();
     (Some(image), remarks)
 }
 
-/// Judges a `[[test]]` at its own instant by the policy as written, with what is over by now: its instant may
-/// lie before.
-fn failure(
-    test: &Expectation,
-    meaning: &Meaning<'_>,
-    written: &[Written],
-    location: &Location,
+/// How a policy names a decision: by its tier, or by its action.
+fn name_of(policy: &Policy, decision: Decision) -> String {
+    let tier = usize::from(decision.tier())
+        .checked_sub(1)
+        .and_then(|idx| policy.tiers.get(idx));
+    tier.map_or_else(
+        || decision.action().name().to_owned(),
+        |tier| tier.name.value.clone(),
+    )
+}
+
+/// What the tests of a policy are judged by.
+struct Asked<'a> {
+    meaning: &'a Meaning<'a>,
+    written: &'a [Written],
+    scopes: &'a Scopes,
+    location: &'a Location,
+    frame: &'a FrameSettings,
     now: Instant,
-) -> Option<Diagnostic> {
-    let at = test.at.as_ref().map_or(now, |at| at.value);
-    let address = test.address.value;
-    let class = location_of(location, address);
-    let live = written
-        .iter()
-        .map(|written| &written.entry)
-        .filter(|entry| entry.prefix.contains(&address) && entry.value.is_live(at.0))
-        .max_by_key(|entry| (entry.prefix.prefix_len(), entry.value.profile == profile::DENY));
-    let verdict = judge(class, live.map(|entry| entry.value.profile), false, |profile| {
-        meaning.action(&meaning.profiles[usize::from(profile)], class, at)
-    });
-    (verdict.action != test.expect.action()).then(|| {
-        let by = live.map_or_else(String::new, |entry| format!(", {} {}", entry.prefix, entry.why));
-        Diagnostic::error(
-            test.address.place.clone(),
-            address.to_string(),
-            format!(
-                "test failed: expected {}, got {} (class {}, {}{by}) at {at}",
-                test.expect.action().name(),
-                verdict.action.name(),
-                location.classes.name(class),
-                verdict.reason.name(),
-            ),
-            "correct the rules or the test",
-        )
-    })
+}
+
+impl Asked<'_> {
+    /// Judges a `[[test]]` at its own instant by the policy as written, with what is over by now: its instant may
+    /// lie before.
+    fn failure(&self, test: &Expectation) -> Option<Diagnostic> {
+        let policy = self.meaning.policy;
+        let at = test.at.as_ref().map_or(self.now, |at| at.value);
+        let address = judged_source(test.address.value, &self.frame.nat64_prefixes);
+        let class = location_of(self.location, address);
+        let live = self
+            .written
+            .iter()
+            .map(|written| &written.entry)
+            .filter(|entry| entry.prefix.contains(&address) && entry.value.is_live(at.0))
+            .max_by_key(|entry| (entry.prefix.prefix_len(), entry.value.profile == profile::DENY));
+        let row = self.scopes.row_of(&test.heading, test.address.value);
+        let judged = Judged {
+            source: test.address.value,
+            heading: &test.heading,
+            class,
+            live_profile: live.map(|entry| entry.value.profile),
+            is_failsafe: false,
+        };
+        let (verdict, tier) = judge(&judged, |profile| {
+            let profile = &self.meaning.profiles[usize::from(profile)];
+            row.map_or(Decision::DROP, |row| {
+                self.meaning.decision(row, profile, class, at)
+            })
+        });
+        let is_met = (verdict.action, tier) == (test.expect.action(), test.expect.tier());
+        // What opens a connection does not survive a drain.
+        let is_drained = verdict.reason == Reason::PolicyDrain && test.expect == Decision::DROP;
+        (!is_met && !is_drained).then(|| {
+            let by = live.map_or_else(String::new, |entry| format!(", {} {}", entry.prefix, entry.why));
+            let service = match (row, row.and_then(|row| self.scopes.row_names.get(row as usize))) {
+                (None | Some(0), _) | (_, None) => String::new(),
+                (Some(_), Some(name)) => format!(", service {name}"),
+            };
+            Diagnostic::error(
+                test.address.place.clone(),
+                test.address.value.to_string(),
+                format!(
+                    "test failed: expected {}, got {} (class {}, {}{service}{by}) at {at}",
+                    name_of(policy, test.expect),
+                    name_of(policy, Decision::with_tier(verdict.action, tier)),
+                    self.location.classes.name(class),
+                    verdict.reason.name(),
+                ),
+                "correct the rules or the test",
+            )
+        })
+    }
 }
 
 /// Remarks on orders that are over and on places that the database does not know.

@@ -1,13 +1,20 @@
 //! The generation image: exactly what the dataplane loads, and what the oracle judges by.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv6Net};
-use probe_common::{Cell, OverrideValue, Stages, Tier};
+use probe_common::{
+    Cell, OverrideValue, Stages, Tier,
+    scope::{MAY, dimension},
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::OrderInfo;
+use super::{
+    Heading, OrderInfo,
+    rows::Examples,
+    services::{ServiceBox, Transport, services_of},
+};
 use crate::{geo::Location, policy::Events};
 
 /// One compiled, immutable set of tables.
@@ -97,8 +104,42 @@ pub struct Scopes {
     pub ports: Vec<u64>,
     /// (set of services, row), sorted by set.
     pub rows: Vec<(u64, u32)>,
-    /// What each row stands for: the names of its services; row 0: none.
+    /// What each row stands for: the names of its services, or the rows that it is the strictest of.
     pub row_names: Vec<String>,
+    /// The last rows: each is the strictest of these, for packets whose ports cannot be read.
+    pub strictest_of: Vec<Vec<u32>>,
+    /// A packet for each set of `rows`, as far as there is one.
+    pub examples: Vec<(u64, Examples)>,
+    /// The services as the policy writes them, by their bit: what the oracle asks, and not the tables above.
+    pub boxes: Vec<ServiceBox>,
+}
+
+impl Scopes {
+    /// The rows that a row is the strictest of; itself, if it is no such row.
+    pub fn possible_rows(&self, row: u32) -> Vec<u32> {
+        let n_exact = self.row_names.len() - self.strictest_of.len();
+        let vague = (row as usize).checked_sub(n_exact);
+        match vague.and_then(|idx| self.strictest_of.get(idx)) {
+            Some(rows) => rows.clone(),
+            None => vec![row],
+        }
+    }
+
+    /// The row that a packet takes; `None` for a set of services that no packet should have.
+    pub fn row_of(&self, heading: &Heading, source: IpAddr) -> Option<u32> {
+        if self.boxes.is_empty() {
+            return Some(0);
+        }
+        let is_vague = Transport::of(heading, source.is_ipv6()).is_vague();
+        let may = if is_vague && self.dimensions & dimension::PROTOCOL != 0 {
+            MAY
+        } else {
+            0
+        };
+        let set = services_of(&self.boxes, heading, source) | may;
+        let idx = self.rows.binary_search_by_key(&set, |(set, _)| *set).ok()?;
+        self.rows.get(idx).map(|(_, row)| *row)
+    }
 }
 
 /// The verdict matrix, row by row.
@@ -141,37 +182,105 @@ pub struct ProfileInfo {
     pub name: String,
 }
 
-/// The digest of what the kernel is given. Lengths stand before every list, so that no two images have one text.
-pub(super) fn digest(
-    location: &Location,
-    matrix: &Matrix,
-    stages: &[Stages],
-    overrides: &[Override],
-) -> [u8; 32] {
-    let mut text = b"cordon image 1\n".to_vec();
-    text.extend(location.digest);
-    text.extend((matrix.n_classes as u64).to_be_bytes());
-    text.extend((matrix.cells.len() as u64).to_be_bytes());
-    for cell in &matrix.cells {
-        text.extend(cell.0.to_be_bytes());
-    }
-    text.extend((stages.len() as u64).to_be_bytes());
-    for stages in stages {
-        for until_s in stages.until_s {
-            text.extend(until_s.to_be_bytes());
+impl Image {
+    /// The digest of what the kernel is given, see [`Image::digest`]. Lengths stand before every list, so that no two
+    /// images have one text.
+    pub(super) fn kernel_digest(&self) -> [u8; 32] {
+        let mut text = Text(b"cordon image 2\n".to_vec());
+        text.0.extend(self.location.digest);
+        text.number(self.matrix.n_classes as u64);
+        text.number(self.matrix.n_profiles as u64);
+        text.list(&self.matrix.cells, |text, cell| {
+            text.0.extend(cell.0.to_be_bytes())
+        });
+        text.list(&self.stages, |text, stages| {
+            for until_s in stages.until_s {
+                text.0.extend(until_s.to_be_bytes());
+            }
+            for decision in stages.decision {
+                text.0.extend(decision.to_be_bytes());
+            }
+        });
+        text.list(&self.overrides, |text, Override { prefix, value, .. }| {
+            text.prefix(prefix);
+            text.0.extend([value.profile]);
+            text.0.extend(value.until_s.to_be_bytes());
+        });
+        text.list(&self.tiers, |text, tier| {
+            text.number(tier.packet_cost_ns);
+            text.number(tier.packet_ahead_ns);
+            text.number(tier.byte_cost);
+            text.number(tier.byte_ahead_ns);
+            text.0.extend(tier.target.to_be_bytes());
+            text.0.extend(tier.next_hop);
+            text.0.extend([tier.dscp, tier.limit_per]);
+        });
+        text.list(&self.redirects, |text, name| text.name(name));
+        text.scopes(&self.scopes);
+        text.number(u64::from(self.replies));
+        text.list(&Vec::from_iter(self.events), |text, events| {
+            for number in [events.drops, events.passes, events.per_second] {
+                text.0.extend(number.to_be_bytes());
+            }
+            text.0.extend(events.source_bits);
+        });
+        let frame = &self.frame;
+        for flag in [frame.icmp_error_pass, frame.inspect_inner, frame.martians_drop] {
+            text.number(u64::from(flag));
         }
-        for decision in stages.decision {
-            text.extend(decision.to_be_bytes());
+        text.list(&frame.nat64_prefixes, |text, prefix| {
+            text.prefix(&IpNet::V6(*prefix))
+        });
+        Sha256::digest(&text.0).into()
+    }
+}
+
+/// A text to be hashed.
+struct Text(Vec<u8>);
+
+impl Text {
+    fn number(&mut self, number: u64) {
+        self.0.extend(number.to_be_bytes());
+    }
+
+    fn list<T>(&mut self, list: &[T], write: impl Fn(&mut Self, &T)) {
+        self.number(list.len() as u64);
+        for element in list {
+            write(self, element);
         }
     }
-    text.extend((overrides.len() as u64).to_be_bytes());
-    for Override { prefix, value, .. } in overrides {
+
+    fn name(&mut self, name: &str) {
+        self.number(name.len() as u64);
+        self.0.extend(name.as_bytes());
+    }
+
+    fn prefix(&mut self, prefix: &IpNet) {
         match prefix {
-            IpNet::V4(prefix) => text.extend(prefix.addr().to_ipv6_mapped().octets()),
-            IpNet::V6(prefix) => text.extend(prefix.addr().octets()),
+            IpNet::V4(prefix) => self.0.extend(prefix.addr().to_ipv6_mapped().octets()),
+            IpNet::V6(prefix) => self.0.extend(prefix.addr().octets()),
         }
-        text.extend([prefix.max_prefix_len(), value.prefix_len, value.profile]);
-        text.extend(value.until_s.to_be_bytes());
+        self.0.extend([prefix.max_prefix_len(), prefix.prefix_len()]);
     }
-    Sha256::digest(&text).into()
+
+    fn scopes(&mut self, scopes: &Scopes) {
+        self.number(u64::from(scopes.dimensions));
+        self.number(scopes.any_interface);
+        self.number(scopes.any_destination);
+        self.list(&scopes.interfaces, |text, (name, set)| {
+            text.name(name);
+            text.number(*set);
+        });
+        self.list(&scopes.destinations, |text, (prefix, set)| {
+            text.prefix(prefix);
+            text.number(*set);
+        });
+        for table in [&scopes.vlans, &scopes.protocols, &scopes.ports] {
+            self.list(table, |text, set| text.number(*set));
+        }
+        self.list(&scopes.rows, |text, (set, row)| {
+            text.number(*set);
+            text.0.extend(row.to_be_bytes());
+        });
+    }
 }

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use probe_common::{Action, Decision, FOREVER, Reason, Verdict, limits::OVERRIDE_MAX_LEVELS, profile};
-use serde::Serialize;
+use probe_common::{Action, Decision, Reason, Verdict, limits::OVERRIDE_MAX_LEVELS, profile};
 
-use super::{Image, Override};
-use crate::{
-    geo::{Address, Ranges, location_of},
-    instant::Instant,
+use super::{
+    Image, Override,
+    services::{TCP, Transport, UDP},
+    source::judged_source,
 };
+use crate::{geo::location_of, instant::Instant};
 
 /// Where a packet goes: what services ask for. The default is a packet of an experimental protocol (253) to the
 /// unspecified address, untagged, from no interface that has a name: one that is for no service.
@@ -30,6 +30,23 @@ pub struct Heading {
     pub opens: bool,
 }
 
+impl Heading {
+    /// Whether it opens a connection and can be seen to: not in a later fragment.
+    fn is_opening(&self) -> bool {
+        self.opens && matches!(self.protocol, Some(TCP | UDP)) && self.port.is_some()
+    }
+
+    /// Whether it is a tunnel that other packets may travel in: IPIP, 6in4, GRE, VXLAN, Geneve.
+    fn is_tunnel(&self, source: IpAddr) -> bool {
+        match Transport::of(self, source.is_ipv6()) {
+            Transport::Protocol(4 | 41 | 47) | Transport::Port(UDP, 4789 | 6081) => true,
+            Transport::Protocol(_) | Transport::Port(..) | Transport::PortUnknown(_) | Transport::Unknown => {
+                false
+            }
+        }
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
@@ -43,111 +60,111 @@ pub struct Query<'a> {
     pub failsafe: &'a [IpNet],
 }
 
-/// A verdict and everything that led to it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Explanation {
-    /// The address asked about.
-    pub address: IpAddr,
-    /// `pass`, `drop`.
-    pub action: &'static str,
-    /// Name of the reason.
-    pub reason: &'static str,
-    /// Class name: a country code, `unknown` or `lan`.
-    pub class: String,
-    /// First and last address of the run of this class around the address.
-    pub run: (IpAddr, IpAddr),
-    /// The override that covers it, if one is live.
-    #[serde(rename = "override")]
-    pub override_: Option<String>,
-    /// The failsafe prefix that covers it.
-    pub failsafe: Option<IpNet>,
-    /// The orders that speak about the class now, with what each says: (id, authority, action).
-    pub orders: Vec<(String, String, &'static str)>,
-    /// When the verdict changes next, if it does.
-    pub changes_at: Option<Instant>,
+/// What is judged, once it is known where it comes from and goes to.
+pub(super) struct Judged<'a> {
+    /// Source as on the wire.
+    pub(super) source: IpAddr,
+    pub(super) heading: &'a Heading,
+    pub(super) class: u16,
+    /// Profile of the longest live override.
+    pub(super) live_profile: Option<u8>,
+    pub(super) is_failsafe: bool,
 }
 
-/// The order in which a packet is judged. `live_profile` is that of the longest live override, `action` that of
-/// a profile's cell.
-pub(super) fn judge(
-    class: u16,
-    live_profile: Option<u8>,
-    is_failsafe: bool,
-    action: impl Fn(u8) -> Decision,
-) -> Verdict {
-    let verdict = |action, reason| Verdict {
-        action,
-        reason,
-        class,
+/// The verdict and the index of the tier that its parameters are in; `decision` is that of a profile's cell.
+pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (Verdict, u8) {
+    let verdict = |action, reason, tier| {
+        let verdict = Verdict {
+            action,
+            reason,
+            class: judged.class,
+        };
+        (verdict, tier)
     };
-    let is_denied = live_profile == Some(profile::DENY);
-    if !is_denied && action(profile::ALL_ORDERS) == Decision::PASS {
-        return verdict(Action::Pass, Reason::PolicyPass);
+    let mut decided = decision(profile::ALL_ORDERS);
+    let is_denied = judged.live_profile == Some(profile::DENY);
+    if decided.action() == Action::Pass && !is_denied {
+        let reason = if judged.heading.is_tunnel(judged.source) {
+            Reason::TunnelUninspected
+        } else {
+            Reason::PolicyPass
+        };
+        return verdict(Action::Pass, reason, 0);
     }
-    if is_failsafe {
-        return verdict(Action::Pass, Reason::Failsafe);
+    if judged.is_failsafe {
+        return verdict(Action::Pass, Reason::Failsafe, 0);
     }
-    match live_profile {
-        Some(profile::DENY) => verdict(Action::Drop, Reason::Deny),
-        Some(profile) if action(profile) == Decision::PASS => verdict(Action::Pass, Reason::Exempt),
-        _ => verdict(Action::Drop, Reason::PolicyDrop),
+    match judged.live_profile {
+        Some(profile::DENY) => return verdict(Action::Drop, Reason::Deny, 0),
+        Some(profile) => {
+            let eased = decision(profile);
+            if eased.action() == Action::Pass {
+                return verdict(Action::Pass, Reason::Exempt, 0);
+            }
+            // With the same action its tier is no stricter: that is how its cells are compiled.
+            if eased.action() <= decided.action() {
+                decided = eased;
+            }
+        }
+        None => {}
     }
+    let reason = match decided.action() {
+        Action::Pass => Reason::PolicyPass,
+        Action::Count => Reason::PolicyCount,
+        Action::Mark => Reason::PolicyMark,
+        Action::Limit => Reason::WithinLimit,
+        Action::Redirect => Reason::PolicyRedirect,
+        Action::Drain if judged.heading.is_opening() => Reason::PolicyDrain,
+        Action::Drain => Reason::DrainPass,
+        Action::Reject => Reason::PolicyReject,
+        Action::Drop => Reason::PolicyDrop,
+    };
+    verdict(decided.action(), reason, decided.tier())
 }
 
 impl Image {
-    /// The verdict for a packet from an address whose frame has nothing special about it.
+    /// The verdict for a packet whose frame has nothing special about it, as the sample program must give it: what is
+    /// decided, before it is carried out. With the tier that carries the parameters; 0: none.
+    pub fn decide(&self, query: &Query<'_>) -> (Verdict, u8) {
+        let row = self.scopes.row_of(&query.heading, query.address);
+        self.decide_in_row(query, row)
+    }
+
+    /// The verdict alone.
     pub fn verdict(&self, query: &Query<'_>) -> Verdict {
-        let class = location_of(&self.location, query.address);
-        let live = self.live_override(query.address, query.now);
-        judge(
+        self.decide(query).0
+    }
+
+    /// The address that a source is judged by, see [`judged_source`].
+    pub fn judged_source(&self, address: IpAddr) -> IpAddr {
+        judged_source(address, &self.frame.nat64_prefixes)
+    }
+
+    /// The verdict if the packet took this row; a set of services without a row drops.
+    pub(super) fn decide_in_row(&self, query: &Query<'_>, row: Option<u32>) -> (Verdict, u8) {
+        let address = self.judged_source(query.address);
+        let class = location_of(&self.location, address);
+        let live = self.live_override(address, query.now);
+        let judged = Judged {
+            source: query.address,
+            heading: &query.heading,
             class,
-            live.map(|entry| entry.value.profile),
-            query
+            live_profile: live.map(|entry| entry.value.profile),
+            is_failsafe: query
                 .failsafe
                 .iter()
-                .any(|prefix| prefix.contains(&query.address)),
-            |profile| self.action(profile, class, query.now),
-        )
+                .any(|prefix| prefix.contains(&address) || prefix.contains(&query.address)),
+        };
+        judge(&judged, |profile| {
+            row.map_or(Decision::DROP, |row| {
+                self.decision(row, profile, class, query.now)
+            })
+        })
     }
 
-    /// The verdict, with everything that led to it.
-    pub fn explain(&self, query: &Query<'_>) -> Explanation {
-        let verdict = self.verdict(query);
-        let orders = self.orders.iter().filter(|order| order.in_force(query.now));
-        Explanation {
-            address: query.address,
-            action: verdict.action.name(),
-            reason: verdict.reason.name(),
-            class: self.location.classes.name(verdict.class).to_owned(),
-            run: match query.address {
-                IpAddr::V4(address) => run_of(&self.location.ranges_v4, address.into()),
-                IpAddr::V6(address) => run_of(&self.location.ranges_v6, address.into()),
-            },
-            override_: self
-                .live_override(query.address, query.now)
-                .map(|entry| match entry.value.until_s {
-                    FOREVER => format!("{} ({})", entry.prefix, entry.why),
-                    until_s => format!("{} ({}) until {}", entry.prefix, entry.why, Instant(until_s)),
-                }),
-            failsafe: query
-                .failsafe
-                .iter()
-                .filter(|prefix| prefix.contains(&query.address))
-                .max_by_key(|prefix| prefix.prefix_len())
-                .copied(),
-            orders: orders
-                .filter_map(|order| {
-                    let action = order.action(verdict.class)?;
-                    Some((order.id.clone(), order.authority.clone(), action.action().name()))
-                })
-                .collect(),
-            changes_at: self.changes_at(query, verdict),
-        }
-    }
-
-    /// The action of a cell at an instant. A cell that does not exist drops: it cannot be reached.
-    fn action(&self, profile: u8, class: u16, now: Instant) -> Decision {
-        let Some(cell) = self.matrix.cell(0, profile, class) else {
+    /// The decision of a cell at an instant. A cell that does not exist drops: it cannot be reached.
+    fn decision(&self, row: u32, profile: u8, class: u16, now: Instant) -> Decision {
+        let Some(cell) = self.matrix.cell(row, profile, class) else {
             return Decision::DROP;
         };
         match cell.stages_idx() {
@@ -161,14 +178,14 @@ impl Image {
 
     /// The longest live override: the longest of all, or, while that is over, the next shorter one, as often as
     /// the kernel looks.
-    fn live_override(&self, address: IpAddr, now: Instant) -> Option<&Override> {
+    pub(super) fn live_override(&self, address: IpAddr, now: Instant) -> Option<&Override> {
         self.covering(address)
             .take(OVERRIDE_MAX_LEVELS)
             .find(|entry| entry.value.is_live(now.0))
     }
 
     /// All overrides that cover an address, longest first: each prefix length is tried in turn.
-    fn covering(&self, address: IpAddr) -> impl Iterator<Item = &Override> {
+    pub(super) fn covering(&self, address: IpAddr) -> impl Iterator<Item = &Override> {
         let host = IpNet::from(address);
         let lens = if self.overrides.is_empty() {
             0..=0
@@ -184,39 +201,4 @@ impl Image {
             Some(&self.overrides[idx])
         })
     }
-
-    /// The first instant after the query's at which the verdict is another one.
-    fn changes_at(&self, query: &Query<'_>, verdict: Verdict) -> Option<Instant> {
-        let mut instants: Vec<u32> = Vec::new();
-        let mut profiles = vec![profile::ALL_ORDERS];
-        for entry in self.covering(query.address) {
-            instants.push(entry.value.until_s);
-            profiles.push(entry.value.profile);
-        }
-        for profile in profiles {
-            let cell = self.matrix.cell(0, profile, verdict.class);
-            if let Some(stages) = cell
-                .and_then(|cell| cell.stages_idx())
-                .and_then(|idx| self.stages.get(idx as usize))
-            {
-                instants.extend(stages.until_s);
-            }
-        }
-        instants.sort_unstable();
-        instants
-            .into_iter()
-            .filter(|instant| *instant > query.now.0 && *instant != FOREVER)
-            .map(Instant)
-            .find(|now| {
-                self.verdict(&Query {
-                    now: *now,
-                    ..query.clone()
-                }) != verdict
-            })
-    }
-}
-
-fn run_of<A: Address>(ranges: &Ranges<A>, address: A) -> (IpAddr, IpAddr) {
-    let (first, last) = ranges.run_of(address);
-    (first.to_ip(), last.to_ip())
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use probe_common::{
-    FOREVER, OverrideValue,
+    Decision, FOREVER, OverrideValue,
     limits::{MAX_PROFILES, OVERRIDE_MAX_LEVELS},
     profile,
 };
 
-use super::{Override, orders::Profile};
+use super::{
+    Override,
+    orders::{Lift, Phased, Profile},
+};
 use crate::{
     diagnostic::{Diagnostic, Place},
     instant::Instant,
@@ -51,27 +54,26 @@ pub(super) fn written(
         }
     }
     for exemption in &policy.exemptions {
-        let profile = match &exemption.orders {
-            None => profile::LIFT_ALL,
-            Some(orders) => {
-                let lifted = lifted(policy, orders, remarks);
-                match own_profile(profiles, Profile::Without(lifted)) {
-                    Some(profile) => profile,
-                    None => {
-                        remarks.push(Diagnostic::error(
-                            exemption.until.place.clone(),
-                            &exemption.reference,
-                            format!(
-                                "this exemption is the one too many that lifts orders in a combination of its \
-                                 own; a policy can have {} combinations",
-                                MAX_PROFILES - usize::from(profile::FIRST_OWN)
-                            ),
-                            "let exemptions lift the same orders",
-                        ));
-                        continue;
-                    }
-                }
-            }
+        let lift = Lift {
+            orders: exemption
+                .orders
+                .as_ref()
+                .map(|orders| lifted(policy, orders, remarks)),
+            phases: Phased::new(&exemption.phases, Decision::PASS).phases,
+            place: Some(exemption.until.place.clone()),
+        };
+        let Some(profile) = lifting_profile(profiles, lift) else {
+            remarks.push(Diagnostic::error(
+                exemption.until.place.clone(),
+                &exemption.reference,
+                format!(
+                    "this exemption is the one too many that lifts orders in a combination of its own; a policy can \
+                     have {} combinations",
+                    MAX_PROFILES - usize::from(profile::FIRST_OWN)
+                ),
+                "let exemptions lift the same orders, and in the same phases",
+            ));
+            continue;
         };
         let why = format!("exemption {}: {}", exemption.reference, exemption.reason);
         add(
@@ -128,12 +130,16 @@ fn lifted(policy: &Policy, ids: &[Located<String>], remarks: &mut Vec<Diagnostic
     lifted
 }
 
-/// The number of a profile, a new one if there is none like it yet.
-fn own_profile(profiles: &mut Vec<Profile>, profile: Profile) -> Option<u8> {
-    let idx = match profiles.iter().position(|known| *known == profile) {
+/// The number of the profile that lifts the same, a new one if there is none yet.
+fn lifting_profile(profiles: &mut Vec<Profile>, lift: Lift) -> Option<u8> {
+    let same = profiles.iter().position(|known| match known {
+        Profile::Lift(known) => known.means_the_same_as(&lift),
+        Profile::AllOrders | Profile::Deny => false,
+    });
+    let idx = match same {
         Some(idx) => idx,
         None if profiles.len() < MAX_PROFILES => {
-            profiles.push(profile);
+            profiles.push(Profile::Lift(lift));
             profiles.len() - 1
         }
         None => return None,

@@ -5,11 +5,15 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use probe_common::Verdict;
+use probe_common::{Action, Decision, Verdict, profile};
 
-use super::{Image, Override, Query};
+use super::{
+    Heading, Image, Override, Query,
+    services::{TCP, UDP},
+    source::embedded_v4,
+};
 use crate::{
-    geo::{Address, LAN_V4, LAN_V6, Prefix, Ranges},
+    geo::{Address, LAN_V4, LAN_V6, Prefix, Ranges, location_of},
     instant::Instant,
 };
 
@@ -21,18 +25,25 @@ const N_CHANGED: usize = 2048;
 const N_RUNS_PER_CLASS: usize = 2;
 /// Runs of each family whose borders are among the samples.
 const N_BORDERS: usize = 256;
+/// Classes of each row that fare as in row 0 and are judged in it all the same.
+const N_SAME_PER_ROW: usize = 6;
+/// The port of what opens connections most.
+const HTTPS: u16 = 443;
 
-/// An address and the verdict that the kernel must give it without failsafe prefixes and run-time overrides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A packet and the verdict that the kernel must give it without failsafe prefixes and run-time overrides.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Source address of the packet.
     pub address: IpAddr,
-    /// What the oracle says.
-    pub expected: Verdict,
+    /// Where it goes.
+    pub heading: Heading,
+    /// What the oracle says, with the index of the tier.
+    pub expected: (Verdict, u8),
 }
 
 /// Chooses the samples for publishing `image` after `previous`: every class, every override, the prefixes that
-/// changed, borders, and random addresses up to [`N_SAMPLES`]. The same images give the same samples.
+/// changed, borders, and random addresses up to [`N_SAMPLES`]; besides, packets for every row of services and
+/// packets that open connections. The same images give the same samples.
 pub fn samples(image: &Image, previous: Option<&Image>, now: Instant) -> Vec<Sample> {
     let mut choice = Choice::new(image);
     let location = &image.location;
@@ -77,29 +88,135 @@ pub fn samples(image: &Image, previous: Option<&Image>, now: Instant) -> Vec<Sam
     choice.add_runs(&location.ranges_v4, n_classes);
     choice.add_runs(&location.ranges_v6, n_classes);
     choice.fill(image);
-    choice
+    let mut packets: Vec<(IpAddr, Heading)> = choice
         .addresses
         .into_iter()
-        .map(|address| Sample {
-            address,
-            expected: image.verdict(&Query {
-                heading: crate::compile::Heading::default(),
+        .map(|address| (address, Heading::default()))
+        .collect();
+    let of_class = OfClass::new(image, &packets);
+    packets.extend(for_rows(image, &of_class));
+    packets.extend(opening(image, &of_class));
+    packets
+        .into_iter()
+        .map(|(address, heading)| {
+            let query = Query {
+                heading,
                 address,
                 now,
                 failsafe: &[],
-            }),
+            };
+            Sample {
+                address,
+                expected: image.decide(&query),
+                heading: query.heading,
+            }
         })
         .collect()
 }
 
+/// An address of each family for each class, which no override covers.
+struct OfClass {
+    v4: Vec<Option<IpAddr>>,
+    v6: Vec<Option<IpAddr>>,
+}
+
+impl OfClass {
+    fn new(image: &Image, packets: &[(IpAddr, Heading)]) -> Self {
+        let n_classes = image.location.classes.len();
+        let mut of_class = Self {
+            v4: vec![None; n_classes],
+            v6: vec![None; n_classes],
+        };
+        for (address, _) in packets {
+            let judged = image.judged_source(*address);
+            if image.covering(judged).next().is_some() {
+                continue;
+            }
+            let class = usize::from(location_of(&image.location, judged));
+            let known = if address.is_ipv4() {
+                &mut of_class.v4
+            } else {
+                &mut of_class.v6
+            };
+            if let Some(known) = known.get_mut(class) {
+                known.get_or_insert(*address);
+            }
+        }
+        of_class
+    }
+
+    fn addresses(&self, class: u16, is_v4: bool) -> Option<IpAddr> {
+        let known = if is_v4 { &self.v4 } else { &self.v6 };
+        known.get(usize::from(class)).copied().flatten()
+    }
+}
+
+/// For each set of services, packets from every class that fares otherwise than in row 0, and from a few that do not.
+fn for_rows(image: &Image, of_class: &OfClass) -> Vec<(IpAddr, Heading)> {
+    let mut packets = Vec::new();
+    let n_classes = image.location.classes.len() as u16;
+    for (set, examples) in &image.scopes.examples {
+        let Ok(idx) = image.scopes.rows.binary_search_by_key(set, |(set, _)| *set) else {
+            continue;
+        };
+        let row = image.scopes.rows[idx].1;
+        let cell = |row, class| image.matrix.cell(row, profile::ALL_ORDERS, class);
+        let differs = |class: &u16| cell(row, *class) != cell(0, *class);
+        let others = (0..n_classes)
+            .filter(|class| !differs(class))
+            .take(N_SAME_PER_ROW);
+        for class in (0..n_classes).filter(differs).chain(others) {
+            for (is_v4, example) in [(true, &examples.v4), (false, &examples.v6)] {
+                if let (Some(heading), Some(address)) = (example, of_class.addresses(class, is_v4)) {
+                    packets.push((address, heading.clone()));
+                }
+            }
+        }
+    }
+    packets
+}
+
+/// Where anything drains, packets that open connections, by TCP and by QUIC.
+fn opening(image: &Image, of_class: &OfClass) -> Vec<(IpAddr, Heading)> {
+    let is_drain = |decision: Decision| decision.action() == Action::Drain;
+    let of_stages = image.stages.iter().flat_map(|stages| stages.decision);
+    let of_cells = image
+        .matrix
+        .cells
+        .iter()
+        .filter(|cell| cell.stages_idx().is_none());
+    let drains =
+        of_stages.map(Decision).any(is_drain) || of_cells.map(|cell| cell.fixed_decision()).any(is_drain);
+    if !drains {
+        return Vec::new();
+    }
+    let mut packets = Vec::new();
+    for address in of_class.v4.iter().chain(&of_class.v6).flatten() {
+        for (protocol, opens) in [(TCP, true), (TCP, false), (UDP, true)] {
+            let heading = Heading {
+                protocol: Some(protocol),
+                port: Some(HTTPS),
+                opens,
+                ..Heading::default()
+            };
+            packets.push((*address, heading));
+        }
+    }
+    packets
+}
+
 /// Whether packets from an address are judged by where it is. The others are answered before that (link-local,
-/// unspecified), or are no source of a packet of their family (IPv4 addresses written as IPv6 ones).
+/// unspecified, addresses that a host may take for martians), or are no source of a packet of their family (IPv4
+/// addresses written as IPv6 ones).
 pub fn is_judged_by_place(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => !address.is_link_local() && address != Ipv4Addr::UNSPECIFIED,
+        IpAddr::V4(address) => {
+            !address.is_link_local() && !address.is_loopback() && address != Ipv4Addr::UNSPECIFIED
+        }
         IpAddr::V6(address) => {
             let high = u128::from(address) >> 32;
-            !address.is_unicast_link_local() && high != 0 && high != 0xffff
+            let is_martian = embedded_v4(address, &[]).is_some_and(|embedded| embedded.is_martian());
+            !address.is_unicast_link_local() && high != 0 && high != 0xffff && !is_martian
         }
     }
 }

@@ -7,12 +7,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use probe_common::{
-    Action, FOREVER, Reason, Verdict, class,
+    Action, Decision, FOREVER, Reason, Verdict, class,
     limits::{MAX_PROFILES, MAX_STAGES, OVERRIDE_MAX_LEVELS},
     profile,
 };
 
-use super::{Image, N_SAMPLES, Query, compile, samples};
+use super::{FrameSettings, Heading, Image, N_SAMPLES, Query, compile, samples};
 use crate::{
     diagnostic::{Diagnostic, Place},
     geo::{
@@ -61,9 +61,13 @@ fn policy() -> Policy {
     Policy {
         file: "p.toml".to_owned(),
         name: "p".to_owned(),
-        default: Action::Pass,
-        unknown: Action::Pass,
-        lan: Action::Pass,
+        default: Decision::PASS,
+        unknown: Decision::PASS,
+        lan: Decision::PASS,
+        replies: true,
+        events: None,
+        tiers: Vec::new(),
+        services: Vec::new(),
         orders: Vec::new(),
         allows: Vec::new(),
         denies: Vec::new(),
@@ -80,7 +84,9 @@ fn rule(line: u32, action: Action, codes: &[&str], no_exemptions: bool) -> Rule 
     });
     Rule {
         place: at(line, ()).place,
-        action,
+        decision: Decision::new(action),
+        phases: Vec::new(),
+        services: None,
         selector: Selector::Places(items.collect()),
         no_exemptions,
     }
@@ -123,24 +129,37 @@ fn exemption(line: u32, prefixes: &[&str], until: u32, orders: Option<&[&str]>) 
         reference: format!("R{line}"),
         reason: "customer".to_owned(),
         until: at(line + 1, Instant(until)),
+        phases: Vec::new(),
         orders: orders.map(|ids| ids.iter().map(|id| at(line + 2, (*id).to_owned())).collect()),
     }
 }
 
 fn compiled(policy: &Policy, now: u32) -> Image {
-    let (image, remarks) = compile(policy, "text", &location(), Instant(now));
+    let (image, remarks) = compile(
+        policy,
+        "text",
+        &location(),
+        Instant(now),
+        &FrameSettings::default(),
+    );
     image.unwrap_or_else(|| panic!("{remarks:?}"))
 }
 
 fn remarks(policy: &Policy, now: u32) -> Vec<String> {
-    let (image, remarks) = compile(policy, "text", &location(), Instant(now));
+    let (image, remarks) = compile(
+        policy,
+        "text",
+        &location(),
+        Instant(now),
+        &FrameSettings::default(),
+    );
     assert_eq!(image.is_none(), crate::diagnostic::has_errors(&remarks));
     remarks.iter().map(Diagnostic::to_string).collect()
 }
 
 fn verdict(image: &Image, address: &str, now: u32) -> (Action, Reason) {
     let Verdict { action, reason, .. } = image.verdict(&Query {
-        heading: crate::compile::Heading::default(),
+        heading: Heading::default(),
         address: address.parse().unwrap(),
         now: Instant(now),
         failsafe: &[],
@@ -260,7 +279,7 @@ fn explanation_names_everything_that_led_to_the_verdict() {
     let failsafe = ["22.0.0.0/30".parse().unwrap()];
     let explain = |address: &str, now, failsafe| {
         image.explain(&Query {
-            heading: crate::compile::Heading::default(),
+            heading: Heading::default(),
             address: address.parse().unwrap(),
             now: Instant(now),
             failsafe,
@@ -351,20 +370,20 @@ fn samples_hold_every_class_override_and_changed_prefix() {
             assert!(
                 sampled
                     .iter()
-                    .any(|sample| sample.address.is_ipv4() == is_v4 && sample.expected.class == class),
+                    .any(|sample| sample.address.is_ipv4() == is_v4 && sample.expected.0.class == class),
                 "class {class}, IPv4 {is_v4}"
             );
         }
     }
     for sample in &sampled {
         let query = Query {
-            heading: crate::compile::Heading::default(),
+            heading: Heading::default(),
             address: sample.address,
             now: Instant(1_000),
             failsafe: &[],
         };
         assert_eq!(
-            sample.expected,
+            sample.expected.0,
             meaning::naive_verdict(&policy, &image.location, &query)
         );
     }

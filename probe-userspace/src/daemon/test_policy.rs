@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    compile::{Image, Matrix, compile},
+    compile::{FrameSettings, Image, Matrix, Scopes, compile},
     geo::{ClassTable, GeoSource, Location, Ranges},
     instant::Instant,
     policy,
@@ -51,8 +51,16 @@ pub fn bare_image() -> Image {
         location: location(),
         matrix: Matrix {
             n_classes: 4,
+            n_profiles: 3,
             cells: Vec::new(),
         },
+        scopes: Scopes::default(),
+        tiers: Vec::new(),
+        tier_names: Vec::new(),
+        redirects: Vec::new(),
+        replies: true,
+        events: None,
+        frame: FrameSettings::default(),
         stages: Vec::new(),
         overrides: Vec::new(),
         profiles: Vec::new(),
@@ -65,6 +73,6 @@ pub fn bare_image() -> Image {
 pub fn image(text: &str, now: Instant) -> Image {
     let (policy, diagnostics) = policy::parse("test.toml", text);
     let policy = policy.unwrap_or_else(|| panic!("{diagnostics:?}"));
-    let (image, diagnostics) = compile(&policy, text, &location(), now);
+    let (image, diagnostics) = compile(&policy, text, &location(), now, &FrameSettings::default());
     image.unwrap_or_else(|| panic!("{diagnostics:?}"))
 }

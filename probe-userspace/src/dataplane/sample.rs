@@ -88,7 +88,8 @@ fn write_frame(frame: &mut Vec<u8>, source: IpAddr, heading: &Heading) {
     };
 
     frame.extend([0; 12]);
-    if let Some(vlan) = heading.vlan {
+    // As in a policy, VLAN 0 is no tag.
+    if let Some(vlan) = heading.vlan.filter(|vlan| *vlan != 0) {
         frame.extend(ETHERTYPE_VLAN.to_be_bytes());
         frame.extend(vlan.to_be_bytes());
     }

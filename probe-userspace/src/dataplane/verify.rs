@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use aya::programs::Xdp;
-use probe_common::{FOREVER, Verdict};
+use probe_common::{FOREVER, Stages, Verdict};
 
 use super::{
     DataplaneError,
@@ -14,8 +14,10 @@ use crate::{
     instant::Instant,
 };
 
-/// Samples that are judged again at each instant at which the policy changes.
+/// Samples that are judged again at each instant at which the policy changes, besides those that change.
 const SAMPLES_PER_INSTANT: usize = 256;
+/// Prefixes with an override whose ends are judged again at each instant.
+const OVERRIDES_PER_INSTANT: usize = 256;
 /// Instants around which samples are judged again.
 const MAX_INSTANTS: usize = 64;
 
@@ -67,23 +69,23 @@ pub fn verify(
         }
         Ok::<(), DataplaneError>(())
     };
-    let heading = Heading::default();
     for sample in samples {
-        check(sample.address, &heading, now, (sample.expected, 0))?;
+        check(sample.address, &sample.heading, now, sample.expected)?;
     }
     let step = samples.len().div_ceil(SAMPLES_PER_INSTANT).max(1);
+    let timed = TimedCells::of(image, samples);
     for until_s in changes(image, now) {
-        let mut addresses = changing(image, samples, until_s);
-        addresses.extend(samples.iter().step_by(step).map(|sample| sample.address));
+        let mut packets = timed.changing(image, until_s);
+        packets.extend(samples.iter().step_by(step).map(packet));
         for instant in [Instant(until_s - 1), Instant(until_s)] {
-            for address in &addresses {
+            for (address, heading) in &packets {
                 let query = Query {
                     heading: heading.clone(),
                     address: *address,
                     now: instant,
                     failsafe: &[],
                 };
-                check(*address, &heading, instant, (image.verdict(&query), 0))?;
+                check(*address, heading, instant, image.decide(&query))?;
             }
         }
     }
@@ -111,30 +113,79 @@ fn changes(image: &Image, now: Instant) -> Vec<u32> {
     changes
 }
 
-/// Addresses whose verdict may change at an instant: both ends of the overrides that end there, and a sample of
-/// each class that has a cell with a stage that ends there.
-fn changing(image: &Image, samples: &[Sample], until_s: u32) -> Vec<IpAddr> {
-    let ending = image
-        .overrides
-        .iter()
-        .filter(|entry| entry.value.until_s == until_s);
-    let mut addresses: Vec<IpAddr> = ending
-        .flat_map(|entry| [entry.prefix.network(), entry.prefix.broadcast()])
-        .filter(|address| is_judged_by_place(*address))
-        .collect();
-    let mut classes = BTreeSet::new();
-    for (idx, cell) in image.matrix.cells.iter().enumerate() {
-        let stages = cell
-            .stages_idx()
-            .and_then(|stages_idx| image.stages.get(stages_idx as usize));
-        if stages.is_some_and(|stages| stages.until_s.contains(&until_s)) {
-            classes.insert(idx % image.matrix.n_classes);
+/// A cell whose decision changes.
+struct TimedCell {
+    row: u32,
+    profile: u8,
+    class: u16,
+    stages_idx: u32,
+}
+
+/// The cells of an image that change, and the samples that reach them.
+struct TimedCells<'a> {
+    cells: Vec<TimedCell>,
+    /// Row and class of each sample, if any cell changes.
+    samples: Vec<(u32, u16, &'a Sample)>,
+}
+
+impl<'a> TimedCells<'a> {
+    fn of(image: &Image, samples: &'a [Sample]) -> Self {
+        let (n_classes, n_profiles) = (image.matrix.n_classes, image.matrix.n_profiles);
+        let timed = image
+            .matrix
+            .cells
+            .iter()
+            .enumerate()
+            .filter_map(|(idx, cell)| Some((idx, cell.stages_idx()?)));
+        let cells: Vec<TimedCell> = timed
+            .map(|(idx, stages_idx)| TimedCell {
+                row: (idx / n_classes / n_profiles) as u32,
+                profile: (idx / n_classes % n_profiles) as u8,
+                class: (idx % n_classes) as u16,
+                stages_idx,
+            })
+            .collect();
+        let samples = if cells.is_empty() { &[] } else { samples };
+        let samples = samples.iter().filter_map(|sample| {
+            let row = image.scopes.row_of(&sample.heading, sample.address)?;
+            Some((row, sample.expected.0.class, sample))
+        });
+        Self {
+            cells,
+            samples: samples.collect(),
         }
     }
-    for sample in samples {
-        if classes.remove(&usize::from(sample.expected.class)) {
-            addresses.push(sample.address);
+
+    /// Packets whose verdict may change at an instant: from both ends of the overrides that end there or whose profile
+    /// has a cell with a stage that ends there, and a sample of each row and class with such a cell.
+    fn changing(&self, image: &Image, until_s: u32) -> Vec<(IpAddr, Heading)> {
+        let ends = |stages: &Stages| stages.until_s.contains(&until_s);
+        let mut profiles = BTreeSet::new();
+        let mut cells = BTreeSet::new();
+        for cell in &self.cells {
+            if image.stages.get(cell.stages_idx as usize).is_some_and(ends) {
+                profiles.insert(cell.profile);
+                cells.insert((cell.row, cell.class));
+            }
         }
+        let changing = image
+            .overrides
+            .iter()
+            .filter(|entry| entry.value.until_s == until_s || profiles.contains(&entry.value.profile));
+        let ends = changing
+            .take(OVERRIDES_PER_INSTANT)
+            .flat_map(|entry| [entry.prefix.network(), entry.prefix.broadcast()])
+            .filter(|address| is_judged_by_place(*address));
+        let mut packets: Vec<_> = ends.map(|address| (address, Heading::default())).collect();
+        for (row, class, sample) in &self.samples {
+            if cells.remove(&(*row, *class)) {
+                packets.push(packet(sample));
+            }
+        }
+        packets
     }
-    addresses
+}
+
+fn packet(sample: &Sample) -> (IpAddr, Heading) {
+    (sample.address, sample.heading.clone())
 }

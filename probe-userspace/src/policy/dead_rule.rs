@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{Rule, Selector, document::Document};
 use crate::diagnostic::Diagnostic;
 
-/// Which line matches a place first, for one kind of source.
+/// Which line matches a place first, for one kind of source and one service; or for packets of no service.
 #[derive(Default)]
 struct Matched<'a> {
     everywhere: Option<u32>,
@@ -27,16 +27,53 @@ impl<'a> Matched<'a> {
         }
     }
 
+    fn line_of(&self, code: &str) -> Option<u32> {
+        self.places.get(code).copied().or(self.everywhere)
+    }
+}
+
+/// What the rules of an order match, service by service; `None` stands for rules without services, which match
+/// whatever a packet is for.
+#[derive(Default)]
+struct Covered<'a>(HashMap<Option<usize>, Matched<'a>>);
+
+impl<'a> Covered<'a> {
+    fn add(&mut self, rule: &'a Rule) {
+        for service in targets(rule) {
+            self.0.entry(service).or_default().add(rule);
+        }
+    }
+
     /// The lines that match everything the rule matches; `None` if something is left to it.
     fn lines_before(&self, rule: &Rule) -> Option<BTreeSet<u32>> {
-        match (&rule.selector, self.everywhere) {
-            // All countries together still leave the sources of unknown place to `everywhere`.
-            (Selector::Everywhere, everywhere) => everywhere.map(|line| BTreeSet::from([line])),
-            (Selector::Places(items), everywhere) => items
-                .iter()
-                .map(|item| self.places.get(item.code.as_str()).copied().or(everywhere))
-                .collect(),
+        let mut lines = BTreeSet::new();
+        for service in targets(rule) {
+            let tables = [Some(service), service.map(|_| None)];
+            let tables: Vec<&Matched<'a>> = tables
+                .into_iter()
+                .flatten()
+                .filter_map(|service| self.0.get(&service))
+                .collect();
+            match &rule.selector {
+                // All countries together still leave the sources of unknown place to `everywhere`.
+                Selector::Everywhere => {
+                    lines.insert(tables.iter().find_map(|table| table.everywhere)?);
+                }
+                Selector::Places(items) => {
+                    for item in items {
+                        lines.insert(tables.iter().find_map(|table| table.line_of(&item.code))?);
+                    }
+                }
+            }
         }
+        Some(lines)
+    }
+}
+
+fn targets(rule: &Rule) -> Vec<Option<usize>> {
+    match &rule.services {
+        Some(services) => services.iter().copied().map(Some).collect(),
+        None => vec![None],
     }
 }
 
@@ -45,8 +82,8 @@ impl<'a> Matched<'a> {
 /// For exempt sources an order consists of its `no_exemptions` rules alone, so such a rule is dead only behind
 /// rules of its own kind.
 pub(super) fn remark_dead_rules(document: &mut Document<'_>, rules: &[Rule]) {
-    let mut for_all = Matched::default();
-    let mut for_exempt = Matched::default();
+    let mut for_all = Covered::default();
+    let mut for_exempt = Covered::default();
     for rule in rules {
         let before = if rule.no_exemptions { &for_exempt } else { &for_all };
         // A selector that is empty was reported already.

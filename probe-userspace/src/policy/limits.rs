@@ -14,6 +14,14 @@ pub const MAX_RULES: usize = 4096;
 pub const MAX_GROUPS: usize = 1024;
 /// Most prefixes of a policy, over all its lists.
 pub const MAX_LISTED_PREFIXES: usize = 500_000;
+/// Most elements of a list in a `[[service]]`.
+pub const MAX_SERVICE_ELEMENTS: usize = 256;
+/// Largest `packets_per_s`: a packet then costs 100 ns, and rounding is below one percent.
+pub const MAX_PACKETS_PER_S: u64 = 10_000_000;
+/// Largest `bytes_per_s`, 800 Gbit/s.
+pub const MAX_BYTES_PER_S: u64 = 100_000_000_000;
+/// Longest time, in seconds, whose worth of packets or bytes may come at once.
+pub const MAX_BURST_S: u64 = 3600;
 /// Most `[[test]]` tables of a policy.
 pub const MAX_TESTS: usize = 65_536;
 /// Most remarks reported for one file; the rest is counted.

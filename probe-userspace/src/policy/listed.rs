@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ipnet::IpNet;
+use probe_common::Decision;
 
 use super::{
     Located,
@@ -42,6 +43,8 @@ pub(super) struct Meaning {
     pub until: Option<Instant>,
     /// The orders it lifts, sorted.
     pub orders: Option<Vec<String>>,
+    /// Ends and decisions of its phases.
+    pub phases: Vec<(Instant, Decision)>,
 }
 
 /// All prefixes seen so far. The kernel's table holds one value per prefix, so each may stand in one place only.
@@ -95,7 +98,7 @@ impl<'a> Listed<'a> {
         } else if first.kind == kind {
             document.error(
                 node,
-                format!("the prefix is already in {label} with another end or other orders, in line {line}"),
+                format!("the prefix is already in {label} with another end, other orders or other phases, in line {line}"),
                 "keep one of the two: a prefix has one meaning",
             );
         } else {

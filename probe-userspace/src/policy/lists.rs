@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Deny, Exemption, Located, PrefixList,
+    Deny, Exemption, Located, Phase, PrefixList,
+    action::Actions,
     document::{Document, Node},
     limits::MAX_LISTED_PREFIXES,
     listed::{ListKind, Listed, Meaning},
     parse::ABOVE_ALL_TABLES,
+    phase::read_phases,
     prefix::prefix,
     similar::similar,
     table::{Item, Key, Shape, Table},
     value::{instant, list, string, text},
 };
+use crate::{diagnostic::Diagnostic, instant::Instant};
 
 const WHY_PREFIXES: &str = "it says which sources the entry is about";
 const ADD_PREFIXES: &str = "add `prefixes = [\"203.0.113.0/24\"]`";
@@ -52,6 +55,8 @@ const LIST_ELSEWHERE: &[(&str, &str)] = &[
     ("default", ABOVE_ALL_TABLES[1].1),
     ("unknown", ABOVE_ALL_TABLES[2].1),
     ("lan", ABOVE_ALL_TABLES[3].1),
+    ABOVE_ALL_TABLES[4],
+    ("phases", "only an `[[exemption]]` has phases"),
 ];
 
 const EXEMPTION: Shape = Shape {
@@ -64,20 +69,27 @@ const EXEMPTION: Shape = Shape {
             "add `reference = \"...\"`",
         ),
         Key::mandatory("reason", WHY_REASON, ADD_REASON),
-        Key::mandatory(
-            "until",
-            "an exemption ends by itself",
-            "add `until = 2026-12-31T00:00:00Z`, the date it was granted to",
-        ),
+        Key::optional("until"),
+        Key::optional("phases"),
         Key::optional("orders"),
     ],
     elsewhere: &[
         ("prefix", "write `prefixes = [...]`"),
         ("order", "write `orders = [\"...\"]`"),
+        ("phase", "write `phases = [...]`"),
+        (
+            "action",
+            "an exemption lets pass; what it does step by step is said by `phases`",
+        ),
+        (
+            "services",
+            "an exemption is for a source, whatever it asks for; services belong to rules",
+        ),
         ("version", ABOVE_ALL_TABLES[0].1),
         ("default", ABOVE_ALL_TABLES[1].1),
         ("unknown", ABOVE_ALL_TABLES[2].1),
         ("lan", ABOVE_ALL_TABLES[3].1),
+        ABOVE_ALL_TABLES[4],
     ],
 };
 
@@ -96,11 +108,12 @@ pub(super) fn read_lists<'a>(
     document: &mut Document<'a>,
     root: &Table<'a>,
     order_ids: &BTreeMap<String, u32>,
+    actions: &Actions,
 ) -> Lists {
     let mut listed = Listed::default();
     let allows = read_prefix_lists(document, root, "allow", &ALLOW, ListKind::Allow, &mut listed);
     let denies = read_prefix_lists(document, root, "deny", &DENY, ListKind::Deny, &mut listed);
-    let exemptions = read_exemptions(document, root, order_ids, &mut listed);
+    let exemptions = read_exemptions(document, root, order_ids, actions, &mut listed);
     Lists {
         allows,
         denies,
@@ -127,6 +140,7 @@ fn read_prefix_lists<'a>(
             kind,
             until: until.as_ref().map(|until| until.value),
             orders: None,
+            phases: Vec::new(),
         };
         let prefixes = table.read(document, "prefixes", |document, item| {
             read_prefixes(document, item, meaning, listed)
@@ -146,6 +160,7 @@ fn read_exemptions<'a>(
     document: &mut Document<'a>,
     root: &Table<'a>,
     order_ids: &BTreeMap<String, u32>,
+    actions: &Actions,
     listed: &mut Listed<'a>,
 ) -> Vec<Exemption> {
     let mut exemptions = Vec::new();
@@ -155,7 +170,11 @@ fn read_exemptions<'a>(
         };
         let reference = table.read(document, "reference", text);
         let reason = table.read(document, "reason", text);
-        let until = table.read(document, "until", instant);
+        let phases = match table.get("phases") {
+            Some(item) => read_phases(document, item, actions),
+            None => Some(Vec::new()),
+        };
+        let until = exemption_end(document, &table, phases.as_deref());
         let orders = table.read(document, "orders", |document, item| {
             read_order_ids(document, item, order_ids)
         });
@@ -169,12 +188,17 @@ fn read_exemptions<'a>(
             kind: ListKind::Exemption,
             until: until.as_ref().map(|until| until.value),
             orders: ids,
+            phases: phases
+                .iter()
+                .flatten()
+                .map(|phase| (phase.until.value, phase.decision))
+                .collect(),
         };
         let prefixes = table.read(document, "prefixes", |document, item| {
             read_prefixes(document, item, meaning, listed)
         });
-        if let (Some(prefixes), Some(reference), Some(reason), Some(until)) =
-            (prefixes, reference, reason, until)
+        if let (Some(prefixes), Some(reference), Some(reason), Some(until), Some(phases)) =
+            (prefixes, reference, reason, until, phases)
         {
             exemptions.push(Exemption {
                 prefixes,
@@ -182,11 +206,51 @@ fn read_exemptions<'a>(
                 reason,
                 until,
                 orders,
-                phases: Vec::new(),
+                phases,
             });
         }
     }
     exemptions
+}
+
+/// When an exemption ends: `until`, or the end of its last phase. Absent phases are an empty list, refused ones
+/// `None`.
+fn exemption_end<'a>(
+    document: &mut Document<'a>,
+    table: &Table<'a>,
+    phases: Option<&[Phase]>,
+) -> Option<Located<Instant>> {
+    let last = phases.map(<[Phase]>::last);
+    let Some(item) = table.get("until") else {
+        if matches!(last, Some(None))
+            && !["until", "phases"]
+                .iter()
+                .any(|key| document.has_broken_line_for(key))
+        {
+            document.remark(Diagnostic::error(
+                table.place.clone(),
+                "",
+                "`until` is missing in [[exemption]]: an exemption ends by itself",
+                "add `until = 2026-12-31T00:00:00Z`, the date it was granted to",
+            ));
+        }
+        return last?.map(|phase| phase.until.clone());
+    };
+    let until = instant(document, item)?;
+    if let Some(Some(last)) = last
+        && last.until.value != until.value
+    {
+        document.error(
+            item.node,
+            format!(
+                "the last phase ends at {}: an exemption with phases ends with the last of them",
+                last.until.value
+            ),
+            "remove `until`, or make the two the same",
+        );
+        return None;
+    }
+    Some(until)
 }
 
 fn read_prefixes<'a>(

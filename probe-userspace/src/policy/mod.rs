@@ -1,12 +1,15 @@
 //! The policy language: what a policy file may say, and what it means. Pure: text in, [`Policy`] and
 //! [`Diagnostic`](crate::diagnostic::Diagnostic)s out. No IO.
 //!
-//! `parse` is the top; `order`, `group`, `lists` read its parts; `table`, `value`, `prefix` and `document` are the
+//! `parse` is the top; `order`, `group`, `lists`, `tier`, `service`, `events`, `expectation` read its parts; `table`, `value`, `prefix` and `document` are the
 //! layer below, shared with the host file.
 
+mod action;
 mod countries;
 mod dead_rule;
 pub(crate) mod document;
+mod events;
+mod expectation;
 mod group;
 mod groups;
 pub mod limits;
@@ -15,13 +18,16 @@ mod lists;
 mod model;
 mod order;
 mod parse;
+mod phase;
 pub(crate) mod prefix;
 pub(crate) mod recovery;
+pub(crate) mod service;
 mod similar;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tier;
 pub(crate) mod value;
 
 pub use countries::{Country, countries, find_country};

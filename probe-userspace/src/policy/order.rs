@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use probe_common::{Action, Decision};
+
 use super::{
-    Located, Order, Rule, Selector, SelectorItem,
+    Located, Order, Phase, Rule, Selector, SelectorItem,
+    action::Actions,
     dead_rule::remark_dead_rules,
     document::Document,
     group::{Groups, country_list},
     limits::{MAX_ORDERS, MAX_RULES},
     parse::ABOVE_ALL_TABLES,
+    phase::read_phases,
+    service::Services,
     table::{Item, Key, Shape, Table},
-    value::{action, flag, id, instant, list, string, text},
+    value::{choice, flag, id, instant, list, string, text},
 };
 use crate::diagnostic::Diagnostic;
 
@@ -55,11 +60,24 @@ const ORDER_ELSEWHERE: &[(&str, &str)] = &[
         "no_exemptions",
         "this belongs to a rule: write `[[order.rule]]` above it",
     ),
+    (
+        "phases",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
+    (
+        "services",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
+    (
+        "direction",
+        "this belongs to a rule: write `[[order.rule]]` above it",
+    ),
     ("rules", "write `[[order.rule]]`, once for each rule"),
     ("version", "move it above the first `[[...]]` header"),
     ("default", "move it above the first `[[...]]` header"),
     ("unknown", "move it above the first `[[...]]` header"),
     ("lan", "move it above the first `[[...]]` header"),
+    ("replies", "move it above the first `[[...]]` header"),
 ];
 
 const RULE: Shape = Shape {
@@ -70,6 +88,9 @@ const RULE: Shape = Shape {
             "a rule says what happens",
             "add `action = \"drop\"` or `action = \"pass\"`",
         ),
+        Key::optional("phases"),
+        Key::optional("services"),
+        Key::optional("direction"),
         Key::optional("countries"),
         Key::optional("groups"),
         Key::optional("everywhere"),
@@ -81,6 +102,33 @@ const RULE: Shape = Shape {
 const RULE_ELSEWHERE: &[(&str, &str)] = &[
     ("country", "write `countries = [...]`"),
     ("group", "write `groups = [...]`"),
+    ("service", "write `services = [...]`"),
+    ("phase", "write `phases = [...]`"),
+    ("tier", "write the tier's name as `action`"),
+    (
+        "ports",
+        "ports make up a `[[service]]`, which the rule then names: `services = [...]`",
+    ),
+    (
+        "protocols",
+        "protocols make up a `[[service]]`, which the rule then names: `services = [...]`",
+    ),
+    (
+        "destinations",
+        "destinations make up a `[[service]]`, which the rule then names: `services = [...]`",
+    ),
+    (
+        "interfaces",
+        "interfaces make up a `[[service]]`, which the rule then names: `services = [...]`",
+    ),
+    (
+        "dscp",
+        "parameters make up a `[[tier]]`, which the rule then names as its action",
+    ),
+    (
+        "packets_per_s",
+        "parameters make up a `[[tier]]`, which the rule then names as its action",
+    ),
     (
         "prefixes",
         "orders are about places; write prefixes in `[[allow]]`, `[[deny]]` or `[[exemption]]`",
@@ -105,6 +153,7 @@ const RULE_ELSEWHERE: &[(&str, &str)] = &[
     ("default", ABOVE_ALL_TABLES[1].1),
     ("unknown", ABOVE_ALL_TABLES[2].1),
     ("lan", ABOVE_ALL_TABLES[3].1),
+    ABOVE_ALL_TABLES[4],
 ];
 
 /// The orders of a policy.
@@ -115,8 +164,18 @@ pub(super) struct Orders {
     pub ids: BTreeMap<String, u32>,
 }
 
+/// What rules may name.
+pub(super) struct Names<'n> {
+    /// Groups of countries.
+    pub groups: &'n Groups,
+    /// Actions and tiers.
+    pub actions: &'n Actions,
+    /// Services.
+    pub services: &'n Services,
+}
+
 /// Reads the `[[order]]` tables.
-pub(super) fn read_orders<'a>(document: &mut Document<'a>, root: &Table<'a>, groups: &Groups) -> Orders {
+pub(super) fn read_orders<'a>(document: &mut Document<'a>, root: &Table<'a>, names: &Names<'_>) -> Orders {
     let mut orders = Vec::new();
     let mut ids = BTreeMap::new();
     let mut rules_left = MAX_RULES;
@@ -143,7 +202,7 @@ pub(super) fn read_orders<'a>(document: &mut Document<'a>, root: &Table<'a>, gro
             }
             Some(until)
         });
-        let rules = read_rules(document, &table, groups, &mut rules_left);
+        let rules = read_rules(document, &table, names, &mut rules_left);
         if let (Some(id), Some(authority)) = (id, authority) {
             orders.push(Order {
                 id,
@@ -175,7 +234,7 @@ fn unique_id(
 fn read_rules<'a>(
     document: &mut Document<'a>,
     order: &Table<'a>,
-    groups: &Groups,
+    names: &Names<'_>,
     rules_left: &mut usize,
 ) -> Vec<Rule> {
     let items = order.tables(document, "rule", "[[order.rule]]", *rules_left);
@@ -196,25 +255,89 @@ fn read_rules<'a>(
         let Some(table) = Table::open(document, item, &RULE) else {
             continue;
         };
-        let decision = table.read(document, "action", action);
-        let no_exemptions = match table.get("no_exemptions") {
-            Some(item) => flag(document, item),
-            None => Some(false),
-        };
-        let selector = read_selector(document, &table, groups);
-        if let (Some(decision), Some(no_exemptions), Some(selector)) = (decision, no_exemptions, selector) {
-            rules.push(Rule {
-                place: table.place,
-                decision,
-                phases: Vec::new(),
-                services: None,
-                selector,
-                no_exemptions,
-            });
-        }
+        rules.extend(read_rule(document, table, names));
     }
     remark_dead_rules(document, &rules);
     rules
+}
+
+fn read_rule<'a>(document: &mut Document<'a>, table: Table<'a>, names: &Names<'_>) -> Option<Rule> {
+    let decision = table.read(document, "action", |document, item| {
+        names.actions.read(document, item)
+    });
+    let phases = match table.get("phases") {
+        Some(item) => read_phases(document, item, names.actions),
+        None => Some(Vec::new()),
+    };
+    let services = match table.get("services") {
+        Some(item) => names.services.read(document, item).map(Some),
+        None => Some(None),
+    };
+    let is_both = match table.get("direction") {
+        Some(item) => read_direction(document, item, decision),
+        None => Some(false),
+    };
+    let no_exemptions = match table.get("no_exemptions") {
+        Some(item) => flag(document, item),
+        None => Some(false),
+    };
+    let selector = read_selector(document, &table, names.groups);
+    let is_both = is_both?;
+    let directed = |decision: Decision| {
+        if is_both && is_stopped(decision) {
+            decision.both()
+        } else {
+            decision
+        }
+    };
+    let phases = phases?.into_iter().map(|phase| Phase {
+        decision: directed(phase.decision),
+        ..phase
+    });
+    Some(Rule {
+        place: table.place,
+        decision: directed(decision?),
+        phases: phases.collect(),
+        services: services?,
+        selector: selector?,
+        no_exemptions: no_exemptions?,
+    })
+}
+
+/// Whether the rule holds for both directions. Only what is stopped altogether can be: a packet that leaves is
+/// dropped or not.
+fn read_direction(document: &mut Document<'_>, item: Item<'_>, decision: Option<Decision>) -> Option<bool> {
+    let is_both = choice(
+        document,
+        item,
+        &[("in", false), ("both", true)],
+        &[
+            ("ingress", "in"),
+            ("inbound", "in"),
+            ("any", "both"),
+            ("out", "both"),
+            ("egress", "both"),
+        ],
+    )?;
+    if is_both
+        && let Some(decision) = decision
+        && !is_stopped(decision)
+    {
+        document.error(
+            item.node,
+            format!(
+                "`direction = \"both\"` beside `{}`: leaving packets can only be stopped",
+                decision.action().name()
+            ),
+            "make the action `drop` or `reject`, or remove `direction`",
+        );
+        return None;
+    }
+    Some(is_both)
+}
+
+fn is_stopped(decision: Decision) -> bool {
+    matches!(decision.action(), Action::Drop | Action::Reject)
 }
 
 fn read_selector<'a>(document: &mut Document<'a>, rule: &Table<'a>, groups: &Groups) -> Option<Selector> {

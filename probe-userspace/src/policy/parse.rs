@@ -6,16 +6,18 @@ use probe_common::Decision;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Expectation, Policy,
+    Policy,
     document::{Document, parse_tree},
+    events::read_events,
+    expectation::read_tests,
     group::read_groups,
-    limits::MAX_TESTS,
     lists::read_lists,
-    order::read_orders,
-    prefix::address,
+    order::{Names, read_orders},
     recovery::Readable,
+    service::read_services,
     table::{Item, Key, Shape, Table, wrong_type},
-    value::{action, instant, text},
+    tier::read_tiers,
+    value::{flag, text},
 };
 use crate::diagnostic::Diagnostic;
 
@@ -43,6 +45,10 @@ const ROOT: Shape = Shape {
             "add `unknown = \"pass\"` or `unknown = \"drop\"`",
         ),
         Key::optional("lan"),
+        Key::optional("replies"),
+        Key::optional("events"),
+        Key::optional("tier"),
+        Key::optional("service"),
         Key::optional("order"),
         Key::optional("group"),
         Key::optional("allow"),
@@ -66,6 +72,17 @@ const ROOT: Shape = Shape {
         ("interfaces", "this belongs to the host file, cordon.toml"),
         ("database", "this belongs to the host file, cordon.toml"),
         ("failsafe", "this belongs to the host file, cordon.toml"),
+        (
+            "action",
+            "actions belong to a rule; for sources that no order mentions it is `default`",
+        ),
+        ("services", "write `[[service]]`, once for each service"),
+        ("tiers", "write `[[tier]]`, once for each tier"),
+        ("event", "write `[events]`"),
+        ("return_traffic", "write `replies`"),
+        ("icmp_error", "this belongs to the host file, cordon.toml"),
+        ("martians", "this belongs to the host file, cordon.toml"),
+        ("inspect_inner", "this belongs to the host file, cordon.toml"),
         ("orders", "write `[[order]]`, once for each order"),
         ("tests", "write `[[test]]`, once for each test"),
         ("exemptions", "write `[[exemption]]`, once for each exemption"),
@@ -79,25 +96,8 @@ pub(super) const ABOVE_ALL_TABLES: &[(&str, &str)] = &[
     ("default", "move it above the first `[[...]]` header"),
     ("unknown", "move it above the first `[[...]]` header"),
     ("lan", "move it above the first `[[...]]` header"),
+    ("replies", "move it above the first `[[...]]` header"),
 ];
-
-const TEST: Shape = Shape {
-    label: "[[test]]",
-    keys: &[
-        Key::mandatory(
-            "address",
-            "a test asks about an address",
-            "add `address = \"203.0.113.7\"`",
-        ),
-        Key::mandatory(
-            "expect",
-            "a test says what must come out",
-            "add `expect = \"pass\"` or `expect = \"drop\"`",
-        ),
-        Key::optional("at"),
-    ],
-    elsewhere: ABOVE_ALL_TABLES,
-};
 
 /// Parses a policy file. Gives all remarks in one pass; the policy is `None` if any of them is an error.
 pub fn parse(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
@@ -123,17 +123,34 @@ fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option
         Some(item) => text(document, item),
         None => Some(stem(document.file())),
     };
-    let default = root.read(document, "default", action);
-    let unknown = root.read(document, "unknown", action);
+    let (tiers, actions) = read_tiers(document, &root);
+    let (services, service_names) = read_services(document, &root);
+    let default = root.read(document, "default", |document, item| actions.read(document, item));
+    let unknown = root.read(document, "unknown", |document, item| actions.read(document, item));
     let lan = match root.get("lan") {
-        Some(item) => action(document, item),
+        Some(item) => actions.read(document, item),
         None => Some(Decision::PASS),
     };
+    let replies = match root.get("replies") {
+        Some(item) => flag(document, item),
+        None => Some(true),
+    };
+    let events = match root.get("events") {
+        Some(item) => read_events(document, item).map(Some),
+        None => Some(None),
+    };
     let groups = read_groups(document, &root);
-    let orders = read_orders(document, &root, &groups);
+    let names = Names {
+        groups: &groups,
+        actions: &actions,
+        services: &service_names,
+    };
+    let orders = read_orders(document, &root, &names);
+    let lists = read_lists(document, &root, &orders.ids, &actions);
     groups.remark_unused(document);
-    let lists = read_lists(document, &root, &orders.ids);
-    let tests = read_tests(document, &root);
+    actions.remark_unused(document);
+    service_names.remark_unused(document);
+    let tests = read_tests(document, &root, &actions);
 
     Some(Policy {
         file: document.file().to_owned(),
@@ -141,10 +158,10 @@ fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option
         default: default?,
         unknown: unknown?,
         lan: lan?,
-        replies: true,
-        events: None,
-        tiers: Vec::new(),
-        services: Vec::new(),
+        replies: replies?,
+        events: events?,
+        tiers,
+        services,
         orders: orders.orders,
         allows: lists.allows,
         denies: lists.denies,
@@ -184,27 +201,6 @@ fn read_version(document: &mut Document<'_>, item: Item<'_>) -> Version {
             Version::Wrong
         }
     }
-}
-
-fn read_tests<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<Expectation> {
-    let mut tests = Vec::new();
-    for item in root.tables(document, "test", "[[test]]", MAX_TESTS) {
-        let Some(table) = Table::open(document, item, &TEST) else {
-            continue;
-        };
-        let address = table.read(document, "address", address);
-        let expect = table.read(document, "expect", action);
-        let at = table.read(document, "at", instant);
-        if let (Some(address), Some(expect)) = (address, expect) {
-            tests.push(Expectation {
-                address,
-                expect,
-                heading: crate::compile::Heading::default(),
-                at,
-            });
-        }
-    }
-    tests
 }
 
 fn stem(file: &str) -> String {

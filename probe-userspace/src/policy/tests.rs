@@ -1,6 +1,6 @@
 //! What a policy means once parsed. What is refused, and how, is shown by the goldens in `tests/broken`.
 
-use probe_common::Action;
+use probe_common::Decision;
 use proptest::prelude::*;
 
 use super::{Policy, Selector, parse};
@@ -43,7 +43,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((policy.name.as_str(), policy.file.as_str()), ("p", "p.toml"));
     assert_eq!(
         (policy.default, policy.unknown, policy.lan),
-        (Action::Drop, Action::Pass, Action::Pass)
+        (Decision::DROP, Decision::PASS, Decision::PASS)
     );
 }
 
@@ -79,7 +79,7 @@ fn everything_that_is_written_arrives() {
     let exemption = &policy.exemptions[0];
     assert_eq!(exemption.reference, "CASE-17");
     assert_eq!(exemption.orders.as_ref().unwrap()[0].value, "embargo-2026");
-    assert_eq!(policy.tests.last().unwrap().expect, Action::Drop);
+    assert_eq!(policy.tests.last().unwrap().expect, Decision::DROP);
 
     let policy = parsed(EXAMPLES[2]);
     assert_eq!(

@@ -1,6 +1,7 @@
-//! Typed values: texts, flags, lists, actions, instants.
+//! Typed values: texts, flags, numbers, lists, instants.
 
-use probe_common::{Action, Decision};
+use std::ops::RangeInclusive;
+
 use toml::de::DeValue;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     similar::similar,
     table::{Item, wrong_type},
 };
-use crate::instant::Instant;
+use crate::{host::check_ifname, instant::Instant};
 
 /// A string of any content.
 pub(crate) fn string<'a>(document: &mut Document<'_>, item: Item<'a>) -> Option<&'a str> {
@@ -165,35 +166,47 @@ pub(crate) fn choice<T: Copy>(
     None
 }
 
-const ACTIONS: &[(&str, Action)] = &[("pass", Action::Pass), ("drop", Action::Drop)];
+/// A whole number within limits.
+pub(crate) fn number(
+    document: &mut Document<'_>,
+    item: Item<'_>,
+    limits: RangeInclusive<u64>,
+) -> Option<u64> {
+    let (least, most) = limits.into_inner();
+    let DeValue::Integer(value) = item.node.get_ref() else {
+        let fix = if item.is_element {
+            "write a number, without quotes".to_owned()
+        } else {
+            format!(
+                "write a number without quotes, as in `{} = {}`",
+                item.key,
+                least.max(1)
+            )
+        };
+        wrong_type(document, item, "a whole number", &fix);
+        return None;
+    };
+    match u64::from_str_radix(value.as_str(), value.radix()) {
+        Ok(value) if (least..=most).contains(&value) => Some(value),
+        _ => {
+            let message = format!("`{}` must be from {least} to {most}", item.key);
+            document.error(item.node, message, "choose a number within these limits");
+            None
+        }
+    }
+}
 
-/// Words of other firewalls.
-const ACTION_SYNONYMS: &[(&str, &str)] = &[
-    ("allow", "pass"),
-    ("accept", "pass"),
-    ("permit", "pass"),
-    ("deny", "drop"),
-    ("block", "drop"),
-    ("discard", "drop"),
-    ("ban", "drop"),
-];
-
-/// Actions of the language that this version cannot carry out.
-const LATER_ACTIONS: &[&str] = &["count", "mark", "limit", "redirect", "drain", "reject"];
-
-/// `pass` or `drop`.
-pub(crate) fn action(document: &mut Document<'_>, item: Item<'_>) -> Option<Decision> {
-    if let DeValue::String(value) = item.node.get_ref()
-        && LATER_ACTIONS.contains(&value.as_ref())
-    {
-        document.error(
-            item.node,
-            "this action is not in this version of cordon yet",
-            "write `pass` or `drop`",
-        );
+/// The name of an interface.
+pub(crate) fn interface(document: &mut Document<'_>, item: Item<'_>) -> Option<Located<String>> {
+    let name = string(document, item)?;
+    if let Err(fix) = check_ifname(name) {
+        document.error(item.node, "no interface can have this name", fix);
         return None;
     }
-    choice(document, item, ACTIONS, ACTION_SYNONYMS).map(Decision::new)
+    Some(Located {
+        value: name.to_owned(),
+        place: document.place(item.node),
+    })
 }
 
 /// An instant: a TOML date-time with offset, or the same in a string.

@@ -168,7 +168,6 @@ impl<'a> Leaving<'a> {
         let [l0, l1, r0, r1] = read(self.ctx, self.offset?)?;
         Some((u16::from_be_bytes([l0, l1]), u16::from_be_bytes([r0, r1])))
     }
-
 }
 
 impl scope::Heading for Leaving<'_> {

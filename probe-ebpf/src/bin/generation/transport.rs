@@ -104,7 +104,7 @@ impl Transport {
 extern "C" fn cordon_transport(ctx: *mut xdp_md, packet: u64) -> u64 {
     let ctx = &XdpContext::new(ctx);
     let l4 = l4(ctx, &word::unpack(packet));
-    let transport = Transport::new(l4.protocol, l4.source_port.zip(l4.destination_port));
+    let transport = Transport::new(l4.protocol(), l4.source_port().zip(l4.destination_port()));
     let mut word = transport.0 | (l4.offset as u64 & OFFSET_MASK) << OFFSET_SHIFT;
     if opens_connection(ctx, &l4) {
         word |= OPENS;

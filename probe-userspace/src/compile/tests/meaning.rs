@@ -34,7 +34,7 @@ fn naive_action(policy: &Policy, code: &str, lift: &Lift<'_>, now: Instant) -> A
                 Selector::Places(items) => items.iter().any(|item| item.code == code),
             };
             if matches && (rule.no_exemptions || !is_lifted) {
-                if rule.action == Action::Drop {
+                if rule.decision == Decision::DROP {
                     return Action::Drop;
                 }
                 spoken = true;
@@ -44,9 +44,9 @@ fn naive_action(policy: &Policy, code: &str, lift: &Lift<'_>, now: Instant) -> A
     }
     match code {
         _ if spoken || matches!(lift, Lift::Everything) => Action::Pass,
-        "unknown" => policy.unknown,
-        "lan" => policy.lan,
-        _ => policy.default,
+        "unknown" => policy.unknown.action(),
+        "lan" => policy.lan.action(),
+        _ => policy.default.action(),
     }
 }
 
@@ -166,9 +166,9 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     (orders, overrides, defaults).prop_map(|(orders, (prefixes, kinds), (default, unknown, lan))| {
         let ids = ["A", "B", "C", "D"];
         let mut policy = Policy {
-            default,
-            unknown,
-            lan,
+            default: Decision::new(default),
+            unknown: Decision::new(unknown),
+            lan: Decision::new(lan),
             ..policy()
         };
         for (order, id) in orders.into_iter().zip(ids) {
@@ -226,7 +226,7 @@ proptest! {
     #[test]
     fn image_means_what_the_policy_says(policy in any_policy(), now in 0..60u32) {
         let location = location();
-        let (image, remarks) = compile(&policy, "text", &location, Instant(now));
+        let (image, remarks) = compile(&policy, "text", &location, Instant(now), &FrameSettings::default());
         let Some(image) = image else {
             let is_limit = |remark: &Diagnostic| remark.message.contains("changes ahead") || remark.message.contains("nested prefixes");
             prop_assert!(remarks.iter().any(is_limit), "{:?}", remarks);
@@ -236,7 +236,7 @@ proptest! {
         for instant in now..75 {
             for address in ADDRESSES {
                 for failsafe in [&[][..], &[failsafe]] {
-                    let query = Query { address: address.parse().unwrap(), now: Instant(instant), failsafe };
+                    let query = Query { heading: Heading::default(), address: address.parse().unwrap(), now: Instant(instant), failsafe };
                     prop_assert_eq!(
                         image.verdict(&query),
                         naive_verdict(&policy, &location, &query),
@@ -250,9 +250,8 @@ proptest! {
             let code = location.classes.name(class);
             for instant in now..75 {
                 let cell = |profile| {
-                    let cell = image.matrix.cell(profile, class).unwrap();
-                    let code = cell.stages_idx().map_or(cell.fixed_action(), |idx| image.stages[idx as usize].action_at(instant));
-                    Action::from_code(code).unwrap()
+                    let cell = image.matrix.cell(0, profile, class).unwrap();
+                    cell.stages_idx().map_or(cell.fixed_decision(), |idx| image.stages[idx as usize].decision_at(instant)).action()
                 };
                 let naive = |lift| naive_action(&policy, code, &lift, Instant(instant));
                 prop_assert_eq!(cell(profile::ALL_ORDERS), naive(Lift::Nothing));

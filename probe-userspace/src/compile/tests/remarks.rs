@@ -172,7 +172,8 @@ fn failed_tests_say_expected_got_and_why() {
     policy.exemptions = vec![exemption(20, &["22.0.0.0/24"], 900, None)];
     let test = |line, address: &str, expect, instant: Option<u32>| Expectation {
         address: at(line, address.parse().unwrap()),
-        expect,
+        expect: Decision::new(expect),
+        heading: Heading::default(),
         at: instant.map(|instant| at(line, Instant(instant))),
     };
     policy.tests = vec![

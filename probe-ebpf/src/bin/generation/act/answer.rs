@@ -189,8 +189,26 @@ impl Ip {
             let (s, d) = (&self.source, &self.destination);
             let [high, low] = ((V4_LEN + payload_len) as u16).to_be_bytes();
             let mut header: [u8; V4_LEN] = [
-                0x45, 0, high, low, 0, 0, DONT_FRAGMENT, 0, TTL, protocol, 0, 0, d[12], d[13], d[14], d[15],
-                s[12], s[13], s[14], s[15],
+                0x45,
+                0,
+                high,
+                low,
+                0,
+                0,
+                DONT_FRAGMENT,
+                0,
+                TTL,
+                protocol,
+                0,
+                0,
+                d[12],
+                d[13],
+                d[14],
+                d[15],
+                s[12],
+                s[13],
+                s[14],
+                s[15],
             ];
             let [high, low] = checksum(words(&header));
             header[10] = high;
@@ -208,9 +226,7 @@ impl Ip {
 
 #[inline(always)]
 const fn padded(v4: [u8; 4]) -> [u8; 16] {
-    [
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, v4[0], v4[1], v4[2], v4[3],
-    ]
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, v4[0], v4[1], v4[2], v4[3]]
 }
 
 /// A TCP segment, as far as a reset must know it.
@@ -249,13 +265,7 @@ impl Segment {
 /// Makes the frame a reset. A segment that acknowledges gets the number it wants to see; any other gets its end
 /// acknowledged.
 #[inline(always)]
-fn reset(
-    ctx: &XdpContext,
-    ip: &Ip,
-    segment: &Segment,
-    macs: &[u8; MACS_LEN],
-    link: &Link,
-) -> Option<()> {
+fn reset(ctx: &XdpContext, ip: &Ip, segment: &Segment, macs: &[u8; MACS_LEN], link: &Link) -> Option<()> {
     let (sequence, acknowledgement, flags) = if segment.flags & TCP_ACK != 0 {
         (segment.acknowledgement, [0; 4], TCP_RST)
     } else {
