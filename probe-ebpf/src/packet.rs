@@ -72,6 +72,25 @@ pub fn write<const N: usize>(ctx: &XdpContext, offset: usize, bytes: &[u8; N]) -
     res == 0
 }
 
+/// As [`read`], always by the helper: for code that few packets come to, where a second path to each byte would only
+/// be more for the verifier to go through. Any offset will do.
+#[inline(always)]
+pub fn load<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N]> {
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: `ctx` is the program's context and `bytes` is `N` writable bytes on the stack.
+    let res = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset as u32, bytes.as_mut_ptr().cast(), N as u32) };
+    // SAFETY: on success the helper has written all `N` bytes.
+    (res == 0).then(|| unsafe { bytes.assume_init() })
+}
+
+/// As [`write`], always by the helper, see [`load`].
+#[inline(always)]
+pub fn store<const N: usize>(ctx: &XdpContext, offset: usize, bytes: &[u8; N]) -> bool {
+    let bytes = bytes.as_ptr().cast_mut();
+    // SAFETY: `ctx` is the program's context and `bytes` is `N` readable bytes (`bpf_xdp_store_bytes`, Linux 5.18).
+    unsafe { bpf_xdp_store_bytes(ctx.ctx, offset as u32, bytes.cast(), N as u32) == 0 }
+}
+
 /// Length of the whole frame in bytes, fragments included, from the Ethernet header on.
 #[inline(always)]
 pub fn frame_len(ctx: &XdpContext) -> u64 {

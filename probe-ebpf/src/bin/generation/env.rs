@@ -13,8 +13,12 @@ pub struct Env {
     /// 0: not read yet.
     now_s: u32,
     with_shared: bool,
+    is_sample: bool,
     ifindex: u32,
 }
+
+const SAMPLE: u64 = 1 << 32;
+const WITH_SHARED: u64 = 1 << 33;
 
 impl Env {
     /// The state and time as they are, for a packet on an interface. Each field of the state is one aligned word,
@@ -40,6 +44,7 @@ impl Env {
             wall_offset_ns,
             now_s: 0,
             with_shared: true,
+            is_sample: false,
             ifindex,
         }
     }
@@ -53,7 +58,28 @@ impl Env {
             wall_offset_ns: 0,
             now_s,
             with_shared,
+            is_sample: true,
             ifindex,
+        }
+    }
+
+    /// What a judgement of the same packet elsewhere must know, in one word; the interface is not part of it.
+    #[inline(always)]
+    pub const fn word(&self) -> u64 {
+        if !self.is_sample {
+            return 0;
+        }
+        let with_shared = if self.with_shared { WITH_SHARED } else { 0 };
+        SAMPLE | with_shared | self.now_s as u64
+    }
+
+    /// From such a word.
+    #[inline(always)]
+    pub fn from_word(word: u64) -> Self {
+        if word & SAMPLE == 0 {
+            Self::live(0)
+        } else {
+            Self::of_sample(word as u32, 0, word & WITH_SHARED != 0, 0)
         }
     }
 

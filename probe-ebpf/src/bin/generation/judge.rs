@@ -8,17 +8,19 @@ use aya_ebpf::{btf_maps::lpm_trie::Key, programs::XdpContext};
 use probe_common::{Action, Decision, Reason, Verdict, class, profile};
 use probe_ebpf::{
     parse::{Address, Facts, destination, judged},
-    tunnel::{inner_source, is_tunnel},
+    tunnel::is_tunnel,
 };
 
 use crate::{
     env::Env,
     frame_options,
     generation_maps::{HAS_DENIES, HAS_STAGES, INSPECT_INNER, LOCATION_V4, LOCATION_V6, STAGES, cell},
+    inner::{Inner, inner},
     overrides::Overrides,
     scope::{self, Endpoint, Heading},
     shared_maps::{is_failsafe, is_failsafe_source},
     transport::Transport,
+    word::AddressWords,
 };
 
 /// What is decided about a packet.
@@ -62,7 +64,7 @@ impl Judgement {
 /// Whom a packet is judged by: its source, or where a leaving one goes.
 pub trait Party {
     /// The address that is judged.
-    fn address(&self) -> Address;
+    fn address(&self) -> AddressWords;
     /// Whether no policy can block it.
     fn is_failsafe(&self) -> bool;
 }
@@ -71,17 +73,26 @@ pub trait Party {
 struct Received<'a> {
     ctx: &'a XdpContext,
     facts: &'a Facts,
+    source: AddressWords,
 }
 
 impl Party for Received<'_> {
     #[inline(always)]
-    fn address(&self) -> Address {
-        self.facts.source
+    fn address(&self) -> AddressWords {
+        self.source
     }
 
     #[inline(always)]
     fn is_failsafe(&self) -> bool {
-        is_failsafe_source(self.ctx, self.facts)
+        if self.source.is_v4() {
+            let facts = Facts {
+                source: Address::V4(self.source.v4()),
+                ..*self.facts
+            };
+            is_failsafe_source(self.ctx, &facts)
+        } else {
+            is_failsafe(&Address::V6(self.source.v6()))
+        }
     }
 }
 
@@ -109,7 +120,7 @@ impl Heading for Received<'_> {
 /// An address on the wire, and the one that is judged for it.
 pub struct Remote {
     wire: Address,
-    judged: Address,
+    judged: AddressWords,
 }
 
 impl Remote {
@@ -118,27 +129,27 @@ impl Remote {
     pub fn new(wire: Address) -> Self {
         Self {
             wire,
-            judged: judged(wire, &frame_options()),
+            judged: AddressWords::new(&judged(wire, &frame_options())),
         }
     }
 }
 
 impl Party for Remote {
     #[inline(always)]
-    fn address(&self) -> Address {
+    fn address(&self) -> AddressWords {
         self.judged
     }
 
     #[inline(always)]
     fn is_failsafe(&self) -> bool {
-        is_failsafe(&self.judged) || is_failsafe(&self.wire)
+        self.judged.is_v4() && is_failsafe(&Address::V4(self.judged.v4())) || is_failsafe(&self.wire)
     }
 }
 
-/// Judges a packet that says where it comes from.
+/// Judges a packet by its source, as [`Facts::source`] says it.
 #[inline(always)]
-pub fn judge(ctx: &XdpContext, facts: &Facts, env: &mut Env) -> Judgement {
-    let packet = Received { ctx, facts };
+pub fn judge(ctx: &XdpContext, facts: &Facts, source: AddressWords, env: &mut Env) -> Judgement {
+    let packet = Received { ctx, facts, source };
     if env.is_halted() {
         return if env.with_shared() && packet.is_failsafe() {
             Judgement::without_class(Decision::PASS, Reason::HaltedFailsafe)
@@ -157,7 +168,7 @@ pub fn judge(ctx: &XdpContext, facts: &Facts, env: &mut Env) -> Judgement {
 /// Judges a party by a row of the matrix; `None`: no row is known, so nothing passes.
 #[inline(always)]
 pub fn judge_party(party: &impl Party, row: Option<u32>, env: &mut Env) -> Judgement {
-    let address = &party.address();
+    let address = party.address();
     let class = class_of(address);
     let judgement = |decision, reason| Judgement {
         decision,
@@ -196,33 +207,31 @@ pub fn judge_party(party: &impl Party, row: Option<u32>, env: &mut Env) -> Judge
     judgement(decision, reason_of(decision))
 }
 
-/// A tunnel whose outer source passes: nobody looks inside, or the inner source is judged like the outer one. What
-/// is only counted or marked there goes through; for anything stricter the whole packet has to stay out.
+/// A tunnel whose outer source passes: nobody looks inside, or the inner source must pass too.
 #[inline(always)]
 fn judge_tunnel(
     ctx: &XdpContext,
     facts: &Facts,
     outer: Judgement,
     row: Option<u32>,
-    env: &mut Env,
+    env: &Env,
 ) -> Judgement {
-    if INSPECT_INNER.load() != 0
-        && let Some(source) = inner_source(ctx, facts)
-    {
-        let inner = judge_party(&Remote::new(source), row, env);
-        return if inner.decision.action_code() <= Action::Mark as u8 {
-            outer
-        } else {
-            Judgement {
-                decision: Decision::DROP,
-                reason: Reason::TunnelInner,
-                ..outer
-            }
-        };
-    }
-    Judgement {
-        reason: Reason::TunnelUninspected,
-        ..outer
+    let inner = if INSPECT_INNER.load() == 0 {
+        Inner::Unreadable
+    } else {
+        inner(ctx, facts, row, env)
+    };
+    match inner {
+        Inner::Unreadable => Judgement {
+            reason: Reason::TunnelUninspected,
+            ..outer
+        },
+        Inner::Passes => outer,
+        Inner::Stopped => Judgement {
+            decision: Decision::DROP,
+            reason: Reason::TunnelInner,
+            ..outer
+        },
     }
 }
 
@@ -247,10 +256,11 @@ const fn reason_of(decision: Decision) -> Reason {
 }
 
 #[inline(always)]
-fn class_of(address: &Address) -> u16 {
-    let value = match address {
-        Address::V4(address) => LOCATION_V4.get(&Key::new(32, *address)),
-        Address::V6(address) => LOCATION_V6.get(&Key::new(128, *address)),
+fn class_of(address: AddressWords) -> u16 {
+    let value = if address.is_v4() {
+        LOCATION_V4.get(&Key::new(32, address.v4()))
+    } else {
+        LOCATION_V6.get(&Key::new(128, address.v6()))
     };
     value.map_or(class::UNKNOWN, |value| value.class)
 }

@@ -67,7 +67,7 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
     if Draft::is_drawn(false) {
         let transport = Transport::new(leaving.protocol, leaving.ports());
         let draft = Draft::new(transport, leaving.vlan);
-        draft.tell(Some(&remote.address()), ifindex, verdict, bytes);
+        draft.tell(Some(remote.address()), ifindex, verdict, bytes);
     }
     count(&COUNTERS, verdict, bytes);
     true

@@ -20,7 +20,7 @@ use aya_ebpf::{
 use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
 use probe_ebpf::{
     packet::{adjust_head, frame_len, read},
-    parse::{Answer, Facts, FrameOptions, parse},
+    parse::{Address, Answer, Facts, FrameOptions, parse},
     record::{count, record, xdp_action_of},
 };
 
@@ -30,6 +30,7 @@ mod actions_maps;
 mod env;
 #[path = "../../maps/generation.rs"]
 mod generation_maps;
+mod inner;
 mod judge;
 mod leaving;
 mod overrides;
@@ -48,6 +49,7 @@ use judge::judge;
 use own_maps::is_own_source;
 use shared_maps::count_not_ip;
 use transport::Transport;
+use word::AddressWords;
 
 /// What the generation's host says about frames.
 #[inline(always)]
@@ -62,39 +64,58 @@ const MARTIAN: Verdict = Verdict::without_class(Action::Drop, Reason::Martian);
 
 /// Judges a packet from an interface. Lives in a slot of the program array; the entry program calls it.
 #[xdp(frags)]
+#[inline(always)]
 pub fn cordon_gen(ctx: XdpContext) -> u32 {
     let facts = match parse(&ctx, &frame_options()) {
         Ok(facts) => facts,
         Err(answer) => return answered(&ctx, &answer),
     };
+    let source = AddressWords::new(&facts.source);
     let ifindex = ctx.ingress_ifindex() as u32;
-    if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) {
-        return told(&ctx, &facts, ifindex, MARTIAN);
+    if MARTIANS.load() != 0 && is_own(&ctx, &facts, source) {
+        return told(&ctx, &facts, source, ifindex, MARTIAN);
     }
-    let judgement = judge(&ctx, &facts, &mut Env::live(ifindex));
+    let judgement = judge(&ctx, &facts, source, &mut Env::live(ifindex));
     if matches!(judgement.reason, Reason::PolicyPass | Reason::TunnelUninspected) {
-        return told(&ctx, &facts, ifindex, judgement.verdict());
+        return told(&ctx, &facts, source, ifindex, judgement.verdict());
     }
 
     // The length that it came with: an answer has another.
     let bytes = frame_len(&ctx);
     let draft = draft(&ctx, &facts, false);
-    let verdict = act(&ctx, &facts, judgement, bytes);
+    let verdict = act(&ctx, &facts, source, judgement, bytes);
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(&ctx, "{} {}", verdict.action.name(), verdict.reason.name());
-    draft.tell(Some(&facts.source), ifindex, verdict, bytes);
+    draft.tell(Some(source), ifindex, verdict, bytes);
     count(&COUNTERS, verdict, bytes);
     xdp_action_of(verdict)
 }
 
+/// Whether a packet says that it comes from this host.
+#[inline(always)]
+fn is_own(ctx: &XdpContext, facts: &Facts, source: AddressWords) -> bool {
+    let source = if source.is_v4() {
+        Address::V4(source.v4())
+    } else {
+        Address::V6(source.v6())
+    };
+    is_own_source(ctx, &Facts { source, ..*facts })
+}
+
 /// The exit for a packet whose verdict has no effect on it.
 #[inline(always)]
-fn told(ctx: &XdpContext, facts: &Facts, ifindex: u32, verdict: Verdict) -> u32 {
+fn told(
+    ctx: &XdpContext,
+    facts: &Facts,
+    source: AddressWords,
+    ifindex: u32,
+    verdict: Verdict,
+) -> u32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
     let bytes = frame_len(ctx);
     draft(ctx, facts, matches!(verdict.action, Action::Pass)).tell(
-        Some(&facts.source),
+        Some(source),
         ifindex,
         verdict,
         bytes,
@@ -133,6 +154,7 @@ fn draft(ctx: &XdpContext, facts: &Facts, is_plain_pass: bool) -> Draft {
 /// Judges a sample: a [`SampleHeader`] and a frame. Counts nothing and changes nothing; the return value is a
 /// [`SampleVerdict`]. Run through BPF_PROG_TEST_RUN only, never attached.
 #[xdp(frags)]
+#[inline(always)]
 pub fn cordon_sample(ctx: XdpContext) -> u32 {
     const HEADER_LEN: usize = size_of::<SampleHeader>();
     // Named so that the map is part of the object; the daemon writes and reads it.
@@ -158,12 +180,13 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
         Ok(facts) => facts,
         Err(answer) => return SampleVerdict::pack(answer.verdict, 0).0,
     };
+    let source = AddressWords::new(&facts.source);
     let with_shared = word(2) != 0;
-    if MARTIANS.load() != 0 && with_shared && is_own_source(&ctx, &facts) {
+    if MARTIANS.load() != 0 && with_shared && is_own(&ctx, &facts, source) {
         return SampleVerdict::pack(MARTIAN, 0).0;
     }
     let mut env = Env::of_sample(word(0), word(1), with_shared, word(3));
-    let judgement = judge(&ctx, &facts, &mut env);
+    let judgement = judge(&ctx, &facts, source, &mut env);
     let verdict = verdict_of_sample(&ctx, &facts, judgement);
     SampleVerdict::pack(verdict, judgement.decision.tier()).0
 }
@@ -171,6 +194,7 @@ pub fn cordon_sample(ctx: XdpContext) -> u32 {
 /// Judges a leaving packet by where it goes: only what the policy stops in both directions drops. Lives in a slot of
 /// the egress program array; the egress program calls it.
 #[classifier]
+#[inline(always)]
 pub fn cordon_out(ctx: TcContext) -> i32 {
     if leaving::is_stopped(&ctx) {
         TC_ACT_SHOT

@@ -2,14 +2,14 @@
 
 use aya_ebpf::btf_maps::{LpmTrie, lpm_trie::Key};
 use probe_common::{FOREVER, OverrideValue, limits::OVERRIDE_MAX_LEVELS, profile};
-use probe_ebpf::parse::Address;
 
 use crate::{
     env::Env,
     generation_maps::{HAS_OVERRIDES, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_V4, RUNTIME_V6},
+    word::AddressWords,
 };
 
-/// The profiles that live overrides give a source; `ALL_ORDERS` where there is none. A deny in either trie
+/// The profiles that live overrides give an address; `ALL_ORDERS` where there is none. A deny in either trie
 /// wins over an exemption in the other; within a trie the longest live prefix decides.
 #[derive(Clone, Copy, Default)]
 pub struct Overrides {
@@ -26,25 +26,22 @@ pub struct Overrides {
 impl Overrides {
     /// Asks both tries.
     #[inline(always)]
-    pub fn of(source: &Address, env: &mut Env) -> Self {
+    pub fn of(address: AddressWords, env: &mut Env) -> Self {
         let mut policy = profile::ALL_ORDERS;
         let mut runtime = profile::ALL_ORDERS;
-        match source {
-            Address::V4(source) => {
-                if HAS_OVERRIDES.load() != 0 {
-                    policy = live_profile(&OVERRIDES_V4, Key::new(32, *source), env);
-                }
-                if env.with_shared() {
-                    runtime = live_profile(&RUNTIME_V4, Key::new(32, *source), env);
-                }
+        if address.is_v4() {
+            if HAS_OVERRIDES.load() != 0 {
+                policy = live_profile(&OVERRIDES_V4, Key::new(32, address.v4()), env);
             }
-            Address::V6(source) => {
-                if HAS_OVERRIDES.load() != 0 {
-                    policy = live_profile(&OVERRIDES_V6, Key::new(128, *source), env);
-                }
-                if env.with_shared() {
-                    runtime = live_profile(&RUNTIME_V6, Key::new(128, *source), env);
-                }
+            if env.with_shared() {
+                runtime = live_profile(&RUNTIME_V4, Key::new(32, address.v4()), env);
+            }
+        } else {
+            if HAS_OVERRIDES.load() != 0 {
+                policy = live_profile(&OVERRIDES_V6, Key::new(128, address.v6()), env);
+            }
+            if env.with_shared() {
+                runtime = live_profile(&RUNTIME_V6, Key::new(128, address.v6()), env);
             }
         }
         Self {

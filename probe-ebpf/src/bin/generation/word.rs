@@ -1,5 +1,7 @@
 //! A packet's facts in one word, as global functions take them.
 
+use core::hint::black_box;
+
 use probe_common::scope::UNTAGGED;
 use probe_ebpf::parse::{Address, Facts};
 
@@ -53,14 +55,62 @@ pub fn ip_offset(facts: &Facts) -> usize {
     usize::from(facts.ip_offset) & IP_OFFSET_MASK as usize
 }
 
-/// The two halves of an address, IPv4 as ::ffff:a.b.c.d.
-#[inline(always)]
-pub const fn halves(address: &Address) -> [u64; 2] {
-    match address {
-        Address::V4(a) => [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]])],
-        Address::V6(a) => [
-            u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-            u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
-        ],
+/// An address in two words.
+///
+/// The compiler takes sixteen bytes apart and keeps them one by one wherever they are used again; so it must not see
+/// that these words were bytes.
+#[derive(Clone, Copy)]
+pub struct AddressWords {
+    is_v4: bool,
+    /// The bytes as they stand in memory; IPv4 as ::ffff:a.b.c.d.
+    halves: [u64; 2],
+}
+
+impl AddressWords {
+    /// From an address.
+    #[inline(always)]
+    pub fn new(address: &Address) -> Self {
+        let (is_v4, halves) = match address {
+            Address::V4([a, b, c, d]) => (true, [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, *a, *b, *c, *d])]),
+            Address::V6([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) => (
+                false,
+                [
+                    u64::from_ne_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+                    u64::from_ne_bytes([*i, *j, *k, *l, *m, *n, *o, *p]),
+                ],
+            ),
+        };
+        Self {
+            is_v4,
+            halves: black_box(halves),
+        }
+    }
+
+    /// The IPv4 address.
+    #[inline(always)]
+    pub const fn v4(self) -> [u8; 4] {
+        let [_, _, _, _, a, b, c, d] = self.halves[1].to_ne_bytes();
+        [a, b, c, d]
+    }
+
+    /// The IPv6 address.
+    #[inline(always)]
+    pub fn v6(self) -> [u8; 16] {
+        let mut address = [0; 16];
+        address[..8].copy_from_slice(&self.halves[0].to_ne_bytes());
+        address[8..].copy_from_slice(&self.halves[1].to_ne_bytes());
+        address
+    }
+
+    /// Whether it is IPv4.
+    #[inline(always)]
+    pub const fn is_v4(self) -> bool {
+        self.is_v4
+    }
+
+    /// The words.
+    #[inline(always)]
+    pub const fn halves(self) -> [u64; 2] {
+        self.halves
     }
 }

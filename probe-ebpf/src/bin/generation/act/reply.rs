@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::{Decision, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 use probe_ebpf::{
     clock,
-    packet::read,
+    packet::load,
     parse::{Address, Facts, destination},
 };
 
@@ -72,7 +72,7 @@ fn try_reply(ctx: &XdpContext, facts: &Facts, transport: Transport) -> Option<()
 /// The identifier of an echo reply; `None` for any other ICMP message.
 #[inline(always)]
 fn echo_reply_id(ctx: &XdpContext, protocol: u8, offset: usize) -> Option<u16> {
-    let header: [u8; 6] = read(ctx, offset)?;
+    let header: [u8; 6] = load(ctx, offset)?;
     let reply = if protocol == PROTO_ICMP {
         ECHO_REPLY
     } else {
@@ -86,9 +86,9 @@ fn echo_reply_id(ctx: &XdpContext, protocol: u8, offset: usize) -> Option<u16> {
 fn wire_source(ctx: &XdpContext, facts: &Facts) -> Option<[u8; 16]> {
     let offset = usize::from(facts.ip_offset);
     if facts.version == 6 {
-        read(ctx, offset + 8)
+        load(ctx, offset + 8)
     } else {
-        read(ctx, offset + 12).map(mapped)
+        load(ctx, offset + 12).map(mapped)
     }
 }
 

@@ -1,0 +1,75 @@
+//! The answer to TCP: a reset.
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use probe_ebpf::packet::{load, store};
+
+use super::{
+    PROTO_TCP, Question,
+    sum::{sum, write_checksum},
+};
+use crate::{act::cap::take_reject, transport::Transport, word};
+
+const TCP_LEN: usize = 20;
+const WINDOW: usize = 14;
+const CHECKSUM: usize = 16;
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+/// Five words of header.
+const DATA_OFFSET: u8 = 0x50;
+
+/// Makes the frame a reset. Whether it did.
+#[inline(always)]
+pub fn reset(ctx: &XdpContext, packet: u64, transport: Transport) -> bool {
+    cordon_reset(ctx.ctx, packet, transport.word()) != 0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_reset(ctx: *mut xdp_md, packet: u64, transport: u64) -> u32 {
+    let res = try_reset(&XdpContext::new(ctx), packet, Transport::from_word(transport));
+    u32::from(res.is_some())
+}
+
+#[inline(always)]
+fn try_reset(ctx: &XdpContext, packet: u64, transport: Transport) -> Option<()> {
+    let Question { link, ip } = Question::read(ctx, &word::unpack(packet), transport)?;
+    let segment: [u8; WINDOW] = load(ctx, transport.offset())?;
+    // A reset is not answered with another.
+    if segment[13] & RST != 0 || !take_reject() {
+        return None;
+    }
+    let before = transport.offset().saturating_sub(ip.offset);
+    let tcp = answer_to(&segment, ip.len.saturating_sub(before));
+
+    let len = ip.header_len() + TCP_LEN;
+    ip.cut(ctx, len)?;
+    link.turn(ctx, len)?;
+    ip.write_header(ctx, ip.offset, PROTO_TCP, TCP_LEN)?;
+    let offset = ip.offset + ip.header_len();
+    // Window, checksum, urgent pointer.
+    (store(ctx, offset, &tcp) && store(ctx, offset + WINDOW, &[0; 6])).then_some(())?;
+    let sum = ip.pseudo_sum(TCP_LEN, PROTO_TCP) + sum(ctx, offset, TCP_LEN)?;
+    write_checksum(ctx, offset + CHECKSUM, sum)
+}
+
+/// The reset for a segment of `len` bytes, up to its flags. A segment that acknowledges gets the number that it
+/// wants to see next; of any other the end is acknowledged, where SYN and FIN count one each.
+#[inline(always)]
+fn answer_to(h: &[u8; WINDOW], len: usize) -> [u8; WINDOW] {
+    let flags = h[13];
+    let (sequence, acknowledgement, flags) = if flags & ACK != 0 {
+        ([h[8], h[9], h[10], h[11]], [0; 4], RST)
+    } else {
+        let payload_len = len.saturating_sub(usize::from(h[12] >> 4) * 4) as u32;
+        let n_flags = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+        let start = u32::from_be_bytes([h[4], h[5], h[6], h[7]]);
+        let end = start.wrapping_add(payload_len).wrapping_add(n_flags);
+        ([0; 4], end.to_be_bytes(), RST | ACK)
+    };
+    let ([s0, s1, s2, s3], [a0, a1, a2, a3]) = (sequence, acknowledgement);
+    [
+        h[2], h[3], h[0], h[1], s0, s1, s2, s3, a0, a1, a2, a3, DATA_OFFSET, flags,
+    ]
+}
