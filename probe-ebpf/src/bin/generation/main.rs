@@ -104,22 +104,11 @@ fn is_own(ctx: &XdpContext, facts: &Facts, source: AddressWords) -> bool {
 
 /// The exit for a packet whose verdict has no effect on it.
 #[inline(always)]
-fn told(
-    ctx: &XdpContext,
-    facts: &Facts,
-    source: AddressWords,
-    ifindex: u32,
-    verdict: Verdict,
-) -> u32 {
+fn told(ctx: &XdpContext, facts: &Facts, source: AddressWords, ifindex: u32, verdict: Verdict) -> u32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
     let bytes = frame_len(ctx);
-    draft(ctx, facts, matches!(verdict.action, Action::Pass)).tell(
-        Some(source),
-        ifindex,
-        verdict,
-        bytes,
-    );
+    draft(ctx, facts, matches!(verdict.action, Action::Pass)).tell(Some(source), ifindex, verdict, bytes);
     count(&COUNTERS, verdict, bytes);
     xdp_action_of(verdict)
 }

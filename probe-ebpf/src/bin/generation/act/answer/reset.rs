@@ -70,6 +70,19 @@ fn answer_to(h: &[u8; WINDOW], len: usize) -> [u8; WINDOW] {
     };
     let ([s0, s1, s2, s3], [a0, a1, a2, a3]) = (sequence, acknowledgement);
     [
-        h[2], h[3], h[0], h[1], s0, s1, s2, s3, a0, a1, a2, a3, DATA_OFFSET, flags,
+        h[2],
+        h[3],
+        h[0],
+        h[1],
+        s0,
+        s1,
+        s2,
+        s3,
+        a0,
+        a1,
+        a2,
+        a3,
+        DATA_OFFSET,
+        flags,
     ]
 }
