@@ -27,6 +27,14 @@ fn all_cases() -> Vec<Case> {
         .collect()
 }
 
+/// Settings that cannot be published fail, but hide no other failure. Verifier logs are long, and end with what counts.
+fn not_published(settings: &Settings, error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().collect();
+    let end = lines[lines.len().saturating_sub(6)..].join("\n");
+    format!("{settings:?} cannot be published: {end}")
+}
+
 #[test]
 fn the_data_are_what_the_generator_writes() {
     let dir = data::directory().join("rows");
