@@ -316,22 +316,6 @@ impl Dataplane {
         self.host.ethertypes()
     }
 
-    /// As [`Self::judge`] for a packet that says where it goes; with the tier.
-    pub fn judge_packet(
-        &self,
-        address: IpAddr,
-        heading: &Heading,
-        now: Instant,
-    ) -> Result<(Verdict, u8), DataplaneError> {
-        if *heading == Heading::default() {
-            return Ok((self.judge(address, now)?, 0));
-        }
-        Err(DataplaneError::Kernel {
-            what: "running a sample".to_owned(),
-            reason: "samples that say where they go are not built yet".to_owned(),
-        })
-    }
-
     /// Counters that are not zero: the entry program's, all generations' since the start, summed over CPUs.
     pub fn counters(&self) -> Result<Vec<CounterRow>, DataplaneError> {
         let mut sums = self.totals.clone_sums();

@@ -211,16 +211,12 @@ impl Engine {
                     log_refusal("resume", uid, &result);
                     answer(reply, result);
                 }
-<<<<<<< HEAD
-                Event::Explain(address, reply) => answer(reply, self.explain(address)),
+                Event::Explain(query, reply) => answer(reply, self.explain(&query)),
                 Event::Network => {
                     self.look_at_network();
                     self.attach_missing();
                 }
                 Event::EventsFailed(text) => self.problems.set(Topic::Events, text),
-=======
-                Event::Explain(query, reply) => answer(reply, self.explain(&query)),
->>>>>>> policy
                 Event::Shutdown => return,
             }
             self.tell_watchers();

@@ -51,7 +51,6 @@ fn try_reset(ctx: &XdpContext, packet: u64, transport: Transport) -> Option<()> 
     write_checksum(ctx, offset + CHECKSUM, sum)
 }
 
-<<<<<<< HEAD
 /// What matters of a segment for its answer, and of the answer.
 struct Segment {
     /// Source and destination, as they stand in memory.
@@ -106,37 +105,4 @@ impl Segment {
             && store(ctx, offset + 14, &[0; 6]);
         is_written.then_some(())
     }
-=======
-/// The reset for a segment of `len` bytes, up to its flags. A segment that acknowledges gets the number that it
-/// wants to see next; of any other the end is acknowledged, where SYN and FIN count one each.
-#[inline(always)]
-fn answer_to(h: &[u8; WINDOW], len: usize) -> [u8; WINDOW] {
-    let flags = h[13];
-    let (sequence, acknowledgement, flags) = if flags & ACK != 0 {
-        ([h[8], h[9], h[10], h[11]], [0; 4], RST)
-    } else {
-        let payload_len = len.saturating_sub(usize::from(h[12] >> 4) * 4) as u32;
-        let n_flags = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
-        let start = u32::from_be_bytes([h[4], h[5], h[6], h[7]]);
-        let end = start.wrapping_add(payload_len).wrapping_add(n_flags);
-        ([0; 4], end.to_be_bytes(), RST | ACK)
-    };
-    let ([s0, s1, s2, s3], [a0, a1, a2, a3]) = (sequence, acknowledgement);
-    [
-        h[2],
-        h[3],
-        h[0],
-        h[1],
-        s0,
-        s1,
-        s2,
-        s3,
-        a0,
-        a1,
-        a2,
-        a3,
-        DATA_OFFSET,
-        flags,
-    ]
->>>>>>> corpus
 }
