@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Cell, ClassValue, Counter, GenerationMeta, Nat64, Nat64Prefixes, OverrideValue, Stages,
+    Cell, ClassValue, Counter, GenerationMeta, Nat64, OverrideValue, Stages,
     limits::{MAX_NAT64, MAX_RUNTIME_OVERRIDES},
 };
 
@@ -77,14 +77,14 @@ pub static MARTIANS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static N_NAT64: Global<u32> = Global::new(0);
 
-/// Those prefixes.
+/// Those prefixes: the parts of a [`probe_common::Nat64Prefixes`].
 #[unsafe(no_mangle)]
-pub static NAT64_PREFIXES: Global<Nat64Prefixes> = Global::new(Nat64Prefixes {
-    prefixes: [Nat64 {
+pub static NAT64_PREFIXES: [Global<Nat64>; MAX_NAT64] = [const {
+    Global::new(Nat64 {
         prefix: [0; 16],
         len: 0,
-    }; MAX_NAT64],
-});
+    })
+}; MAX_NAT64];
 
 /// A cell of the matrix; `None` outside it.
 #[inline(always)]
