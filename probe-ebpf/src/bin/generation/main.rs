@@ -112,12 +112,15 @@ fn carried_out(ctx: &XdpContext, facts: &Facts, source: AddressWords, judgement:
 /// Whether a packet says that it comes from this host.
 #[inline(always)]
 fn is_own(ctx: &XdpContext, facts: &Facts, source: AddressWords) -> bool {
-    let source = if source.is_v4() {
-        Address::V4(source.v4())
+    // Not one call with either address: what an IPv4 address leaves undefined would be moved about, which the verifier
+    // refuses.
+    if source.is_v4() {
+        let source = Address::V4(source.v4());
+        is_own_source(ctx, &Facts { source, ..*facts })
     } else {
-        Address::V6(source.v6())
-    };
-    is_own_source(ctx, &Facts { source, ..*facts })
+        let source = Address::V6(source.v6());
+        is_own_source(ctx, &Facts { source, ..*facts })
+    }
 }
 
 /// The exit for a packet whose verdict has no effect on it.
