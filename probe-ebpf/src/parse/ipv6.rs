@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::programs::XdpContext;
-use probe_common::{Reason, halves};
+use probe_common::Reason;
 
 use super::{Address, Answer, Facts, FrameOptions, MALFORMED, TRUNCATED, drop, embedded::embedded_v4, pass};
 use crate::packet::{read_at, view};

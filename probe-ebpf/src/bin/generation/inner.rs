@@ -9,12 +9,7 @@ use probe_ebpf::{
     tunnel::inner_source,
 };
 
-use crate::{
-    env::Env,
-    frame_options,
-    judge::judge_address,
-    word,
-};
+use crate::{env::Env, frame_options, judge::judge_address, word};
 
 /// What is inside a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -16,11 +16,11 @@ use probe_ebpf::{
 use crate::{
     act::Draft,
     env::Env,
-    shared_maps::is_failsafe,
     frame_options,
     generation_maps::COUNTERS,
     judge::judge_address,
     scope::{self, Endpoint},
+    shared_maps::is_failsafe,
     transport::Transport,
 };
 

@@ -22,7 +22,7 @@ use aya_ebpf::{
 use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
 use probe_ebpf::{
     packet::{adjust_head, frame_len, load},
-    parse::{Address, Answer, Facts, FrameConstants, FrameOptions, parse},
+    parse::{Answer, Facts, FrameConstants, FrameOptions, parse},
     record::{count, record, xdp_action_of},
 };
 
