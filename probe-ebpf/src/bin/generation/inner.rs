@@ -9,12 +9,7 @@ use probe_ebpf::{
     tunnel::inner_source,
 };
 
-use crate::{
-    env::Env,
-    frame_options,
-    judge::judge_address,
-    word::{self, AddressWords},
-};
+use crate::{env::Env, frame_options, judge::judge_address, word};
 
 /// What is inside a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,7 +45,7 @@ extern "C" fn cordon_inner(ctx: *mut xdp_md, packet: u64, row: u64, env: u64) ->
         return UNREADABLE;
     };
     let row = if row == NO_ROW { None } else { Some(row as u32) };
-    let source = AddressWords::new(&judged(source, &frame_options()));
+    let source = judged(source, &frame_options());
     let judgement = judge_address(source, row, &mut Env::from_word(env));
     if judgement.decision.action_code() <= Action::Mark as u8 {
         PASSES
