@@ -32,6 +32,8 @@ mod lockout;
 mod observe;
 /// One publish at a time: verification, revert, adoption, expiry, sizes.
 mod publish;
+/// What the daemon tells the dataplane about its host.
+mod surroundings;
 /// Publishing under packets.
 mod swap;
 /// Verdicts on real packets, by the real daemon, from policy files.

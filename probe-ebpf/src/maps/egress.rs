@@ -24,9 +24,13 @@ pub static FLOWS: LruHashMap<FlowKey, Flow, { FLOW_ENTRIES as usize }> = LruHash
 #[btf_map]
 pub static EGRESS_SLOTS: ProgramArray<{ N_SLOTS as usize }> = ProgramArray::new();
 
-/// Shared: frames that devices did not take from a redirect.
+/// Shared: frames that got lost in a redirect.
 #[btf_map]
 pub static REDIRECT_ERRORS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// The kernel's id of the map `REDIRECT`.
+#[unsafe(no_mangle)]
+pub static REDIRECT_ID: Global<u32> = Global::new(0);
 
 /// First local port that the kernel gives to a socket which asked for none.
 #[unsafe(no_mangle)]
