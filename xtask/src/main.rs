@@ -2,6 +2,7 @@
 
 mod build;
 mod ci;
+mod mutate;
 mod process;
 mod root_user;
 mod setup;
@@ -34,6 +35,8 @@ enum Verb {
     Bench(build::RunArgs),
     /// What `.ci/run` calls: format, tidy, clippy, deny, test, demo (root)
     Ci(ci::CiArgs),
+    /// Run the packet corpus on the parser with one branch missing, for every branch (root; an hour)
+    MutateParser(mutate::MutateArgs),
     /// Check the repository itself against its own rules
     Tidy,
 }
@@ -56,6 +59,7 @@ fn try_main(verb: Verb) -> anyhow::Result<()> {
         Verb::Bench(args) => build::run_as_root("bench", &args),
         Verb::Test(args) => test::run(&args).map(|_summary| ()),
         Verb::Ci(args) => ci::run(&args),
+        Verb::MutateParser(args) => mutate::run(&args),
         Verb::Tidy => tidy::run(),
     }
 }

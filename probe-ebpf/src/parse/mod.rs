@@ -6,14 +6,14 @@ mod ipv4;
 mod ipv6;
 
 use aya_ebpf::{Global, programs::XdpContext};
-use probe_common::{Action, Nat64Prefixes, Reason, Verdict};
+use probe_common::{Action, Nat64, Reason, Verdict, limits::MAX_NAT64};
 
 pub use embedded::judged;
 pub use ethernet::outermost_vlan;
 pub(crate) use ethernet::{inner_ethernet, is_ipv6_ethertype};
 pub use ipv6::wire_source;
 
-use crate::packet::read;
+use crate::packet::read_at;
 
 /// An address, network order.
 #[derive(Clone, Copy)]
@@ -58,8 +58,8 @@ impl Facts {
 pub struct FrameOptions {
     /// Whether sources that cannot come by the wire drop.
     pub martians: bool,
-    /// How many NAT64 prefixes are configured, and which.
-    pub nat64: Option<(u32, &'static Global<Nat64Prefixes>)>,
+    /// How many NAT64 prefixes are configured, and which ([`probe_common::Nat64Prefixes`]).
+    pub nat64: Option<(u32, &'static [Global<Nat64>; MAX_NAT64])>,
 }
 
 impl FrameOptions {
@@ -96,9 +96,9 @@ pub fn parse(ctx: &XdpContext, options: &FrameOptions) -> Result<Facts, Answer> 
 pub fn destination(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
     let offset = usize::from(facts.ip_offset);
     if facts.version == 4 {
-        read(ctx, offset + 16).map(Address::V4)
+        read_at(ctx, offset + 16).map(Address::V4)
     } else {
-        read(ctx, offset + 24).map(Address::V6)
+        read_at(ctx, offset + 24).map(Address::V6)
     }
 }
 

@@ -11,6 +11,8 @@ use anyhow::{Context as _, bail};
 
 use crate::process;
 
+pub use source::code_only;
+
 /// A broken rule: `file:line: what is wrong`.
 type Finding = String;
 

@@ -9,9 +9,7 @@ use probe_ebpf::clock;
 use super::cap::take;
 use crate::{
     actions_maps::{EVENT_COUNTERS, EVENTS},
-    generation_maps::{
-        EVENT_BITS_V4, EVENT_BITS_V6, EVENT_COST_NS, EVENTS_DROPS, EVENTS_PASSES, META,
-    },
+    generation_maps::{EVENT_BITS_V4, EVENT_BITS_V6, EVENT_COST_NS, EVENTS_DROPS, EVENTS_PASSES, META},
     transport::Transport,
     word::AddressWords,
 };

@@ -96,9 +96,7 @@ impl Ip {
             return is_written.then_some(());
         }
         let [high, low] = ((V4_LEN + payload_len) as u16).to_be_bytes();
-        let start = [
-            0x45, 0, high, low, 0, 0, DONT_FRAGMENT, 0, TTL, protocol, 0, 0,
-        ];
+        let start = [0x45, 0, high, low, 0, 0, DONT_FRAGMENT, 0, TTL, protocol, 0, 0];
         let source: [u8; V4_ADDRESS_LEN] = load(ctx, from + V4_SOURCE)?;
         let destination: [u8; V4_ADDRESS_LEN] = load(ctx, from + V4_SOURCE + V4_ADDRESS_LEN)?;
         let is_written = store(ctx, self.offset, &start)

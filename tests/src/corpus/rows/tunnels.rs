@@ -1,0 +1,164 @@
+//! Rows 28 and 31: packets in packets.
+
+use std::net::IpAddr;
+
+use probe_common::Reason::{PolicyDrop, PolicyPass, TunnelInner, TunnelUninspected};
+
+use super::{ALLOWED, BLOCKED, drop_and_pass, drops, judged, passes, plain, row};
+use crate::corpus::{
+    Case,
+    build::{ether_type, geneve, gre, ip, ip_frame, number, tagged, udp, vxlan},
+    data::Row,
+};
+
+pub(super) fn add(rows: &mut Vec<Row>) {
+    tunnels(rows);
+    opaque(rows);
+}
+
+/// The ways to carry an inner packet: name, protocol, payload of the outer packet.
+fn carriers(inner: IpAddr) -> Vec<(&'static str, u8, Vec<u8>)> {
+    use number::{BRIDGED, GENEVE_PORT, GRE, IPIP, IPV6_IN_IP, UDP, VXLAN_PORT};
+    let packet = ip(inner, UDP, &udp(40_000, 443, b"corpus"));
+    let frame = plain(inner);
+    let family = ether_type(inner);
+    let in_udp = |port, payload: Vec<u8>| udp(50_000, port, &payload);
+    vec![
+        if inner.is_ipv4() {
+            ("IPIP", IPIP, packet.clone())
+        } else {
+            ("6in4", IPV6_IN_IP, packet.clone())
+        },
+        ("GRE", GRE, gre(0, family, &packet)),
+        (
+            "GRE with checksum, key and sequence",
+            GRE,
+            gre(0xb0, family, &packet),
+        ),
+        ("GRE with key", GRE, gre(0x20, family, &packet)),
+        ("GRETAP", GRE, gre(0, BRIDGED, &frame)),
+        ("VXLAN", UDP, in_udp(VXLAN_PORT, vxlan(&frame))),
+        ("Geneve", UDP, in_udp(GENEVE_PORT, geneve(0, BRIDGED, &frame))),
+        (
+            "Geneve with options",
+            UDP,
+            in_udp(GENEVE_PORT, geneve(3, BRIDGED, &frame)),
+        ),
+        (
+            "Geneve of IP",
+            UDP,
+            in_udp(GENEVE_PORT, geneve(0, family, &packet)),
+        ),
+        (
+            "VXLAN of a tagged frame",
+            UDP,
+            in_udp(VXLAN_PORT, vxlan(&tagged(&[(number::DOT1Q, 42)], &frame))),
+        ),
+    ]
+}
+
+fn tunnels(rows: &mut Vec<Row>) {
+    let mut cases: Vec<Case> = Vec::new();
+    for (inner_name, inner) in BLOCKED.into_iter().chain(ALLOWED) {
+        let is_inner_blocked = inner_name.ends_with('B');
+        for (outer_name, outer) in BLOCKED {
+            for (carrier, protocol, payload) in carriers(inner) {
+                let name = format!("{carrier}: {inner_name} in {outer_name}");
+                cases.push(drops(name, ip_frame(outer, protocol, &payload), PolicyDrop));
+            }
+        }
+        for (outer_name, outer) in ALLOWED {
+            for (carrier, protocol, payload) in carriers(inner) {
+                let name = format!("{carrier}: {inner_name} in {outer_name}");
+                let frame = ip_frame(outer, protocol, &payload);
+                cases.push(passes(name.clone(), frame.clone(), TunnelUninspected));
+                let name = format!("{name}, inspected");
+                cases.push(if is_inner_blocked {
+                    drops(name, frame, TunnelInner).inspect_inner()
+                } else {
+                    passes(name, frame, PolicyPass).inspect_inner()
+                });
+            }
+        }
+    }
+    unreadable(&mut cases);
+    row(
+        rows,
+        28,
+        "IPIP, 6in4, GRE, GRETAP, VXLAN, Geneve: outer B: drop; outer A, inner B: pass, counted; with `inspect_inner`: drop",
+        cases,
+    );
+}
+
+/// Tunnels in which no inner source can be read.
+fn unreadable(cases: &mut Vec<Case>) {
+    use number::{GENEVE_PORT, GRE, IPIP, IPV6_IN_IP, UDP, VXLAN_PORT};
+    let (_, outer) = ALLOWED[0];
+    let frames = [
+        ("IPIP with nothing inside", IPIP, vec![]),
+        ("6in4 with nothing inside", IPV6_IN_IP, vec![]),
+        ("GRE with nothing inside", GRE, vec![]),
+        ("GRE of something else", GRE, gre(0, 0x88cc, &[0; 20])),
+        ("VXLAN with nothing inside", UDP, udp(50_000, VXLAN_PORT, &[])),
+        ("Geneve with nothing inside", UDP, udp(50_000, GENEVE_PORT, &[])),
+        (
+            "VXLAN of ARP",
+            UDP,
+            udp(
+                50_000,
+                VXLAN_PORT,
+                &vxlan(&crate::corpus::build::ethernet(number::ARP, &[0; 28])),
+            ),
+        ),
+    ];
+    for (name, protocol, payload) in frames {
+        let frame = ip_frame(outer, protocol, &payload);
+        cases.push(passes(name, frame.clone(), TunnelUninspected));
+        cases.push(passes(format!("{name}, inspected"), frame, TunnelUninspected).inspect_inner());
+    }
+    for (name, port) in [
+        ("from the port of VXLAN", VXLAN_PORT),
+        ("from the port of Geneve", GENEVE_PORT),
+    ] {
+        let frame = ip_frame(outer, UDP, &udp(port, 40_000, b"corpus"));
+        cases.push(passes(name, frame, PolicyPass));
+    }
+    for port in [VXLAN_PORT - 1, VXLAN_PORT + 1, GENEVE_PORT - 1, GENEVE_PORT + 1] {
+        let frame = ip_frame(outer, UDP, &udp(50_000, port, b"corpus"));
+        cases.push(passes(
+            format!("to UDP port {port}, no tunnel"),
+            frame,
+            PolicyPass,
+        ));
+    }
+    let frame = ip_frame(
+        outer,
+        number::TCP,
+        &crate::corpus::build::tcp(50_000, VXLAN_PORT, 2, b""),
+    );
+    cases.push(passes("to TCP port 4789, no tunnel", frame, PolicyPass));
+}
+
+fn opaque(rows: &mut Vec<Row>) {
+    let mut cases = Vec::new();
+    for (who, source, reason) in drop_and_pass() {
+        let esp = ip_frame(source, number::ESP, &[0xe5; 48]);
+        cases.push(judged(format!("ESP, {who}"), esp, reason));
+        let in_udp = ip_frame(source, number::UDP, &udp(4500, 4500, &[0xe5; 48]));
+        cases.push(judged(format!("ESP in UDP, {who}"), in_udp, reason));
+        let wireguard = ip_frame(
+            source,
+            number::UDP,
+            &udp(51_820, 51_820, &[4, 0, 0, 0, 1, 2, 3, 4]),
+        );
+        cases.push(judged(format!("WireGuard, {who}"), wireguard, reason));
+    }
+    let macsec = crate::corpus::build::ethernet(0x88e5, &[0x2c; 46]);
+    cases.push(passes("MACsec", macsec, probe_common::Reason::NotIp));
+    row(
+        rows,
+        31,
+        "MACsec, ESP, WireGuard with outer B: drop; A: pass",
+        cases,
+    );
+}
