@@ -129,8 +129,8 @@ fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<Address> {
 fn source_of(ctx: &XdpContext, offset: usize, is_v6: bool) -> Option<Address> {
     let [version_len] = read_at(ctx, offset)?;
     match (version_len >> 4, is_v6) {
-        (4, false) => read_at(ctx, offset + 12).map(Address::V4),
-        (6, true) => read_at(ctx, offset + 8).map(Address::V6),
+        (4, false) => read_at(ctx, offset + 12).map(Address::from_v4),
+        (6, true) => read_at(ctx, offset + 8).map(Address::from_v6),
         _ => None,
     }
 }

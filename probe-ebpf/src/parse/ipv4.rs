@@ -35,12 +35,12 @@ pub(super) fn parse(
         return Err(pass(Reason::Dhcp));
     }
     // Loopback addresses never appear outside a host (RFC 1122 section 3.2.1.3).
-    if options.martians && source[0] == 127 {
+    if source[0] == 127 && options.martians() {
         return Err(drop(Reason::Martian));
     }
     let fragment = u16::from_be_bytes([header[6], header[7]]);
     Ok(Facts {
-        source: Address::V4(source),
+        source: Address::from_v4(source),
         ip_offset: offset as u16,
         ip_len: header_len as u8,
         version: 4,

@@ -1,5 +1,6 @@
 //! Frame to facts. What the parser must answer is specified by the packet corpus (reliability goals, section 3).
 
+mod address;
 mod embedded;
 mod ethernet;
 mod ipv4;
@@ -8,21 +9,13 @@ mod ipv6;
 use aya_ebpf::{Global, programs::XdpContext};
 use probe_common::{Action, Nat64, Reason, Verdict, limits::MAX_NAT64};
 
+pub use address::Address;
 pub use embedded::judged;
 pub use ethernet::outermost_vlan;
 pub(crate) use ethernet::{inner_ethernet, is_ipv6_ethertype};
 pub use ipv6::wire_source;
 
 use crate::packet::read_at;
-
-/// An address, network order.
-#[derive(Clone, Copy)]
-pub enum Address {
-    /// IPv4.
-    V4([u8; 4]),
-    /// IPv6.
-    V6([u8; 16]),
-}
 
 /// What a frame says about its packet, as far as the fixed IP header tells. What stands behind that header is read
 /// only when it is asked for.
@@ -50,24 +43,50 @@ impl Facts {
     /// Whether `source` is an IPv4 address that the source on the wire holds.
     #[inline(always)]
     pub const fn is_embedded(&self) -> bool {
-        matches!((self.version, self.source), (6, Address::V4(_)))
+        self.version == 6 && self.source.is_v4()
     }
 }
 
-/// What a host says about frames.
-pub struct FrameOptions {
+/// What a host says about frames: constants of the generation that judges, if one does. They are read where they are
+/// asked for, because each reading costs something even where all that follows from it is compiled out.
+pub struct FrameOptions(Option<FrameConstants>);
+
+/// The constants that [`FrameOptions`] reads.
+#[derive(Clone, Copy)]
+pub struct FrameConstants {
     /// Whether sources that cannot come by the wire drop.
-    pub martians: bool,
-    /// How many NAT64 prefixes are configured, and which ([`probe_common::Nat64Prefixes`]).
-    pub nat64: Option<(u32, &'static [Global<Nat64>; MAX_NAT64])>,
+    pub martians: &'static Global<u32>,
+    /// How many NAT64 prefixes are configured.
+    pub n_nat64: &'static Global<u32>,
+    /// Those prefixes ([`probe_common::Nat64Prefixes`]).
+    pub nat64: &'static [Global<Nat64>; MAX_NAT64],
 }
 
 impl FrameOptions {
     /// As far as is known where no generation judges.
-    pub const WITHOUT_GENERATION: Self = Self {
-        martians: false,
-        nat64: None,
-    };
+    pub const WITHOUT_GENERATION: Self = Self(None);
+
+    /// Those of a generation.
+    #[inline(always)]
+    pub const fn new(constants: FrameConstants) -> Self {
+        Self(Some(constants))
+    }
+
+    #[inline(always)]
+    fn martians(&self) -> bool {
+        match self.0 {
+            Some(constants) => constants.martians.load() != 0,
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn nat64(&self) -> Option<(u32, &'static [Global<Nat64>; MAX_NAT64])> {
+        match self.0 {
+            Some(constants) => Some((constants.n_nat64.load(), constants.nat64)),
+            None => None,
+        }
+    }
 }
 
 /// An answer that holds under any policy.
@@ -96,9 +115,9 @@ pub fn parse(ctx: &XdpContext, options: &FrameOptions) -> Result<Facts, Answer> 
 pub fn destination(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
     let offset = usize::from(facts.ip_offset);
     if facts.version == 4 {
-        read_at(ctx, offset + 16).map(Address::V4)
+        read_at(ctx, offset + 16).map(Address::from_v4)
     } else {
-        read_at(ctx, offset + 24).map(Address::V6)
+        read_at(ctx, offset + 24).map(Address::from_v6)
     }
 }
 

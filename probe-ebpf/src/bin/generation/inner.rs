@@ -13,7 +13,7 @@ use crate::{
     env::Env,
     frame_options,
     judge::judge_address,
-    word::{self, AddressWords},
+    word,
 };
 
 /// What is inside a tunnel.
@@ -50,7 +50,7 @@ extern "C" fn cordon_inner(ctx: *mut xdp_md, packet: u64, row: u64, env: u64) ->
         return UNREADABLE;
     };
     let row = if row == NO_ROW { None } else { Some(row as u32) };
-    let source = AddressWords::new(&judged(source, &frame_options()));
+    let source = judged(source, &frame_options());
     let judgement = judge_address(source, row, &mut Env::from_word(env));
     if judgement.decision.action_code() <= Action::Mark as u8 {
         PASSES

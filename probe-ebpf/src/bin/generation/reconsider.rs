@@ -3,13 +3,13 @@
 //! A function of its own, so that the plain path does not pay for what it keeps on its stack.
 
 use probe_common::{Action, Decision, Reason, profile};
+use probe_ebpf::parse::Address;
 
 use crate::{
     env::Env,
-    failsafe::is_failsafe,
     judge::{Judgement, decision_at, is_pass},
     overrides::Overrides,
-    word::AddressWords,
+    shared_maps::is_failsafe,
 };
 
 const CLASS_SHIFT: u32 = 16;
@@ -21,7 +21,7 @@ const REASON_SHIFT: u32 = 16;
 /// What is decided about an address of a class after all, where the cell of all orders says `decision`.
 #[inline(always)]
 pub fn reconsider(
-    address: AddressWords,
+    address: Address,
     row: Option<u32>,
     class: u16,
     decision: Decision,
@@ -42,7 +42,7 @@ pub fn reconsider(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn cordon_reconsider(high: u64, low: u64, case: u64, env: u64) -> u64 {
-    let address = AddressWords::from_halves(case & V4 != 0, [high, low]);
+    let address = Address::from_halves(case & V4 != 0, [high, low]);
     let row = match case >> ROW_SHIFT & NO_ROW {
         NO_ROW => None,
         row => Some(row as u32),
@@ -55,19 +55,19 @@ extern "C" fn cordon_reconsider(high: u64, low: u64, case: u64, env: u64) -> u64
 
 #[inline(always)]
 fn try_reconsider(
-    address: AddressWords,
+    address: Address,
     row: Option<u32>,
     class: u16,
     mut decision: Decision,
     env: &mut Env,
 ) -> (Decision, Reason) {
     let passes = is_pass(decision);
-    if !passes && env.with_shared() && is_failsafe(address) {
+    if !passes && env.with_shared() && is_failsafe(&address) {
         return (Decision::PASS, Reason::Failsafe);
     }
     let overrides = Overrides::of(address, env);
     if overrides.deny {
-        if passes && env.with_shared() && is_failsafe(address) {
+        if passes && env.with_shared() && is_failsafe(&address) {
             return (Decision::PASS, Reason::Failsafe);
         }
         return (Decision::DROP, Reason::Deny);

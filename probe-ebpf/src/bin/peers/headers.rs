@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use probe_ebpf::{
     l4::{is_icmp_error, l4, opens_connection},
-    parse::{Address, FrameOptions, parse},
+    parse::{FrameOptions, parse},
     tunnel::{inner_source, is_tunnel},
 };
 
@@ -37,8 +37,10 @@ pub fn inner(ctx: XdpContext) -> u32 {
         return NO_FACTS;
     };
     match inner_source(&ctx, &facts) {
-        Some(Address::V4(source)) => u32::from_be_bytes(source),
-        Some(Address::V6(source)) => u32::from_be_bytes([source[12], source[13], source[14], source[15]]),
+        Some(source) => {
+            let [_, _, _, _, a, b, c, d] = source.halves()[1].to_ne_bytes();
+            u32::from_be_bytes([a, b, c, d])
+        }
         None => 0,
     }
 }

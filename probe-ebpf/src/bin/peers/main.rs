@@ -16,7 +16,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use probe_ebpf::parse::{Address, FrameOptions, parse};
+use probe_ebpf::parse::{FrameOptions, parse};
 
 mod headers;
 
@@ -97,12 +97,12 @@ pub fn generate(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn two_maps(ctx: XdpContext) -> u32 {
     let is_blocked = match parse(&ctx, &FrameOptions::WITHOUT_GENERATION).map(|facts| facts.source) {
-        Ok(Address::V4(source)) => match OUTER_V4.get(0) {
-            Some(blocked) => blocked.get(&Key::new(32, source)).is_some(),
+        Ok(source) if source.is_v4() => match OUTER_V4.get(0) {
+            Some(blocked) => blocked.get(&Key::new(32, source.v4())).is_some(),
             None => false,
         },
-        Ok(Address::V6(source)) => match OUTER_V6.get(0) {
-            Some(blocked) => blocked.get(&Key::new(128, source)).is_some(),
+        Ok(source) => match OUTER_V6.get(0) {
+            Some(blocked) => blocked.get(&Key::new(128, source.v6())).is_some(),
             None => false,
         },
         Err(_) => false,
