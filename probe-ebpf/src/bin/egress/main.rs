@@ -20,7 +20,7 @@ mod flows;
 mod maps;
 mod socket;
 
-use maps::{EGRESS_SLOTS, REDIRECT_ERRORS, REDIRECT_ID, STATE};
+use maps::{EGRESS_SLOTS, REDIRECT_ID, STATE, count_lost};
 
 /// Notes the connection that a leaving packet opens, then hands the packet to the generation in force if that has
 /// something to say about leaving packets. It decides nothing itself: `TC_ACT_UNSPEC` lets the filters behind it
@@ -59,7 +59,8 @@ pub fn cordon_egress(ctx: TcContext) -> i32 {
 #[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
 pub fn cordon_redirect_errors(ctx: RawTracePointContext) -> i32 {
     const DROPS: usize = 3;
-    count_lost(ctx.arg(DROPS))
+    count_lost(ctx.arg(DROPS));
+    0
 }
 
 /// Counts the redirects that the kernel refused, because the device is down, takes no frames from XDP, or takes none
@@ -68,18 +69,7 @@ pub fn cordon_redirect_errors(ctx: RawTracePointContext) -> i32 {
 pub fn cordon_redirect_refused(ctx: RawTracePointContext) -> i32 {
     const MAP_ID: usize = 5;
     let map_id: u32 = ctx.arg(MAP_ID);
-    count_lost(u32::from(map_id == REDIRECT_ID.load()))
-}
-
-#[inline(always)]
-fn count_lost(n_frames: u32) -> i32 {
-    if n_frames != 0
-        && let Some(count) = REDIRECT_ERRORS.get_ptr_mut(0)
-    {
-        // SAFETY: the pointer is to this CPU's own copy of a map value. Both tracepoints fire in softirq context, so
-        // there is no second writer on this CPU.
-        unsafe { *count += u64::from(n_frames) };
-    }
+    count_lost(u32::from(map_id == REDIRECT_ID.load()));
     0
 }
 
