@@ -4,24 +4,20 @@
     reason = "an unwrap in a test is an assertion with a stack trace, in its helper functions too"
 )]
 
-/// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
-mod actions;
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
 /// The command line.
 mod cli;
-/// The packet corpus, on every rung.
-mod corpus;
 /// The daemon from start to start.
 mod daemon;
 /// Broken databases: every error, to the letter.
 mod database;
+/// Answers to a host's own connections, and what leaves it.
+mod egress;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
 /// What becomes of every kind of frame, by test runs: no interface.
 mod frames;
-/// Frames by chance, against the reference.
-mod fuzz;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
 /// More than one interface, and one that comes late.
@@ -30,19 +26,17 @@ mod interfaces;
 mod json;
 /// The harness, before anything is built on it.
 mod lab;
-/// What stands in the way of attaching, and what the daemon takes note of in the network.
-mod links;
 /// Nobody who applies a policy cuts off their own session by it.
 mod lockout;
 /// `cordon observe` on an interface with traffic.
 mod observe;
 /// One publish at a time: verification, revert, adoption, expiry, sizes.
 mod publish;
+/// What the daemon tells the dataplane about its host.
+mod surroundings;
 /// Publishing under packets.
 mod swap;
 /// Verdicts on real packets, by the real daemon, from policy files.
 mod traffic;
-/// `cordon watch`.
-mod watch;
 /// The world database in the kernel against an independent reading of it.
 mod world;
