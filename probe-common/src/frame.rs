@@ -86,22 +86,41 @@ pub fn embedded(address: &[u8; 16], nat64: &[Nat64]) -> Option<Embedded> {
 #[inline(always)]
 pub const fn embedded_by_standard(address: &[u8; 16]) -> Option<Embedded> {
     let a = address;
-    let address = match (a[0], a[1], a[2], a[3]) {
-        // 2002::/16 (RFC 3056).
-        (0x20, 0x02, _, _) => [a[2], a[3], a[4], a[5]],
-        // 2001::/32, the client's address inverted (RFC 4380 section 4).
-        (0x20, 0x01, 0, 0) => [!a[12], !a[13], !a[14], !a[15]],
-        // 64:ff9b::/96 (RFC 6052 section 2.1).
-        (0x00, 0x64, 0xff, 0x9b) if a[4] | a[5] | a[6] | a[7] | a[8] | a[9] | a[10] | a[11] == 0 => {
-            [a[12], a[13], a[14], a[15]]
-        }
-        _ => return None,
+    // Compared by words: the kernel program has the source in two registers.
+    let (high, low) = halves(address);
+    let address = if high & SIX_TO_FOUR_MASK == SIX_TO_FOUR {
+        [a[2], a[3], a[4], a[5]]
+    } else if high & TEREDO_MASK == TEREDO {
+        [!a[12], !a[13], !a[14], !a[15]]
+    } else if high == NAT64 && low & NAT64_LOW_MASK == 0 {
+        [a[12], a[13], a[14], a[15]]
+    } else {
+        return None;
     };
     Some(Embedded {
         address,
         is_configured: false,
     })
 }
+
+/// The two words of an IPv6 address, each in the byte order of memory: to be compared, not to be calculated with.
+#[inline(always)]
+pub const fn halves(a: &[u8; 16]) -> (u64, u64) {
+    (
+        u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+        u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+    )
+}
+
+/// 2002::/16 (RFC 3056).
+const SIX_TO_FOUR: u64 = u64::from_ne_bytes([0x20, 0x02, 0, 0, 0, 0, 0, 0]);
+const SIX_TO_FOUR_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0, 0, 0, 0, 0, 0]);
+/// 2001::/32, the client's address inverted (RFC 4380 section 4).
+const TEREDO: u64 = u64::from_ne_bytes([0x20, 0x01, 0, 0, 0, 0, 0, 0]);
+const TEREDO_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+/// 64:ff9b::/96 (RFC 6052 section 2.1).
+const NAT64: u64 = u64::from_ne_bytes([0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0]);
+const NAT64_LOW_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
 /// Whether an IPv4 address may be the source of a packet on the Internet: not 0/8, 10/8, 127/8, 169.254/16, 172.16/12,
 /// 192.168/16, 224/3.

@@ -3,10 +3,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::l4::{Extension, MAX_EXTENSION_HEADERS, extension, is_quic_initial};
 
-use crate::{
-    packet::{read, read_at},
-    parse::Facts,
-};
+use crate::{packet::read_at, parse::Facts};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -274,13 +271,13 @@ fn end(ctx: &XdpContext, facts: &Facts) -> u32 {
     let start = u32::from(facts.ip_offset);
     if facts.version == 4 {
         // The total length.
-        return match read(ctx, start as usize + 2) {
+        return match read_at(ctx, start as usize + 2) {
             Some(len) => start + u32::from(u16::from_be_bytes(len)),
             None => 0,
         };
     }
     let payload = start + u32::from(facts.ip_len);
-    match read(ctx, start as usize + 4).map(u16::from_be_bytes) {
+    match read_at(ctx, start as usize + 4).map(u16::from_be_bytes) {
         // A jumbogram has its length in a hop-by-hop option (RFC 2675); nothing is gained by reading it.
         Some(0) if facts.protocol == 0 => u32::MAX,
         Some(len) => payload + u32::from(len),

@@ -10,4 +10,5 @@ pub mod geo;
 pub mod host;
 pub mod input;
 pub mod instant;
+pub mod link;
 pub mod policy;

@@ -87,6 +87,8 @@ pub struct HostFile {
     pub database: Option<PathBuf>,
     /// `xdp_mode`.
     pub xdp_mode: String,
+    /// Further settings, one a line.
+    pub settings: String,
 }
 
 impl Default for HostFile {
@@ -96,6 +98,7 @@ impl Default for HostFile {
             failsafe: Vec::new(),
             database: None,
             xdp_mode: "allow-skb".to_owned(),
+            settings: String::new(),
         }
     }
 }
@@ -113,6 +116,7 @@ impl HostFile {
         line("pin_dir", format!("{:?}", scratch.bpffs().join("cordon")));
         line("state_dir", format!("{:?}", scratch.path().join("state")));
         line("run_dir", format!("{:?}", scratch.path().join("run")));
+        text.push_str(&self.settings);
         for prefix in &self.failsafe {
             write!(
                 text,

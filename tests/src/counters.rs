@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::Context as _;
+use probe_common::Reason;
 use serde_json::Value;
 
 /// Counters at one moment.
@@ -50,6 +51,16 @@ impl Counters {
     /// All packets.
     pub fn total_packets(&self) -> u64 {
         self.sum(|_| true)
+    }
+
+    /// All packets that were received: the sum over the reasons that count these.
+    pub fn received_packets(&self) -> u64 {
+        let is_leaving = |row: &Row| {
+            Reason::ALL
+                .iter()
+                .any(|reason| !reason.is_ingress() && reason.name() == row.reason)
+        };
+        self.sum(|row| !is_leaving(row))
     }
 
     /// All bytes.

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use crate::{
     netns::Netns,
+    offload,
     probes::{self, Outcome, Probe, Protocol, Reach},
     servers::Servers,
 };
@@ -95,6 +96,8 @@ impl Lab {
             "route add default via {INTERNET_V6} dev {EDGE_IFNAME}\n"
         ))?;
 
+        // What XDP sends out of one end of a veth pair, the other end takes only if it polls (drivers/net/veth.c).
+        offload::set_gro(&internet, INTERNET_IFNAME, true)?;
         let servers = Servers::start(&edge)?;
         Ok(Self {
             _servers: servers,
@@ -166,6 +169,7 @@ pub fn edge_address(source: IpAddr) -> IpAddr {
     }
 }
 
-fn mac_text(mac: [u8; 6]) -> String {
+/// A MAC address as `ip` and policies write it.
+pub fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }

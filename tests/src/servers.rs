@@ -52,9 +52,20 @@ impl Servers {
         let stop = Arc::new(AtomicBool::new(false));
         let (stop_http, stop_echo) = (Arc::clone(&stop), Arc::clone(&stop));
         let threads = vec![
-            thread::spawn(move || serve_http(&listener, &stop_http)),
+            thread::spawn(move || serve_http(&listener, "edge", &stop_http)),
             thread::spawn(move || serve_echo(&echo, &stop_echo)),
         ];
+        Ok(Self { stop, threads })
+    }
+
+    /// Starts one more HTTP server, on a port of its own. What it answers begins with `name`.
+    pub fn start_http(netns: &Netns, port: u16, name: &'static str) -> anyhow::Result<Self> {
+        let listener = netns
+            .run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))
+            .with_context(|| format!("cannot listen for HTTP on port {port}"))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stop_http = Arc::clone(&stop);
+        let threads = vec![thread::spawn(move || serve_http(&listener, name, &stop_http))];
         Ok(Self { stop, threads })
     }
 }
@@ -69,7 +80,7 @@ impl Drop for Servers {
     }
 }
 
-fn serve_http(listener: &TcpListener, stop: &AtomicBool) {
+fn serve_http(listener: &TcpListener, name: &'static str, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, PollTimeout::from(TICK_MS)) != Ok(1) {
@@ -77,13 +88,13 @@ fn serve_http(listener: &TcpListener, stop: &AtomicBool) {
         }
         if let Ok((stream, _)) = listener.accept() {
             // A thread each: a client whose request is dropped on the way must not hold up the others.
-            thread::spawn(move || answer_http(stream));
+            thread::spawn(move || answer_http(stream, name));
         }
     }
 }
 
-/// Answers one request with its own path. Errors end the connection, which the client notices.
-fn answer_http(mut stream: TcpStream) {
+/// Answers one request with the name and its own path. Errors end the connection, which the client notices.
+fn answer_http(mut stream: TcpStream, name: &str) {
     stream.set_read_timeout(Some(REQUEST_TIMEOUT)).ok();
     let mut request = Vec::new();
     let mut chunk = [0; 512];
@@ -95,7 +106,7 @@ fn answer_http(mut stream: TcpStream) {
     }
     let request = String::from_utf8_lossy(&request);
     let path = request.split(' ').nth(1).unwrap_or("/");
-    let body = format!("edge {path}\n");
+    let body = format!("{name} {path}\n");
     write!(
         stream,
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",

@@ -38,6 +38,7 @@ struct Host {
 impl Host {
     fn new(egress: EgressHook) -> Self {
         let lab = Lab::new().unwrap();
+        lab.edge.sysctl("ipv4/ping_group_range", "0 2147483647").unwrap();
         let scratch = Scratch::new().unwrap();
         let settings = Settings {
             pin_dir: Some(scratch.bpffs().join("cordon")),
@@ -211,6 +212,7 @@ fn an_idle_connection_is_over() {
 
     let late = forged::udp(socket_address(RU, NTP_PORT), edge);
     assert_eq!(forged::arrived(&host.lab, std::slice::from_ref(&late)), [true]);
+    client.recv(&mut [0; 512]).unwrap();
     hooks::age_flows(&host, probe_common::IDLE_OTHER_NS);
     assert_eq!(
         forged::arrived(&host.lab, &[late]),

@@ -12,7 +12,13 @@ use cordon::{
 };
 use probe_common::Decision;
 
-const POLICIES: [&str; 4] = ["allow-only", "block-list", "two-orders", "worldwide-halt"];
+const POLICIES: [&str; 5] = [
+    "allow-only",
+    "block-list",
+    "migration-window",
+    "two-orders",
+    "worldwide-halt",
+];
 
 /// Fixed, so that the examples' dates mean the same in ten years.
 fn now() -> Instant {

@@ -1,6 +1,6 @@
 //! Real packets against the real daemon, each case through a policy file only.
 
-mod edge;
+pub(crate) mod edge;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -72,14 +72,26 @@ pub(super) struct Ip {
 #[inline(always)]
 pub(super) fn find_ip(ctx: &XdpContext) -> Result<Ip, Answer> {
     let ethertype = u16::from_be_bytes(read(ctx, ETH_ADDRS_LEN).ok_or(TRUNCATED)?);
-    match is_ipv6_ethertype(ethertype) {
-        Some(is_v6) => Ok(Ip {
-            offset: ETH_ADDRS_LEN + ETHERTYPE_LEN,
+    let offset = ETH_ADDRS_LEN + ETHERTYPE_LEN;
+    if let Some(is_v6) = is_ipv6_ethertype(ethertype) {
+        return Ok(Ip {
+            offset,
             vlan: UNTAGGED as u16,
             is_v6,
-        }),
-        None => Found(cordon_find_ip(ctx.ctx)).unpack(),
+        });
     }
+    // One tag is common, and the call below takes longer than reading it.
+    if ethertype == ETHERTYPE_VLAN
+        && let Some([tci_high, tci_low, type_high, type_low]) = read(ctx, offset)
+        && let Some(is_v6) = is_ipv6_ethertype(u16::from_be_bytes([type_high, type_low]))
+    {
+        return Ok(Ip {
+            offset: offset + VLAN_TCI_LEN + ETHERTYPE_LEN,
+            vlan: vlan_id([tci_high, tci_low]),
+            is_v6,
+        });
+    }
+    Found(cordon_find_ip(ctx.ctx)).unpack()
 }
 
 /// What is behind the first type of a frame if that is not IP's.

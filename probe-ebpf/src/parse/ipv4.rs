@@ -6,7 +6,7 @@ use aya_ebpf::programs::XdpContext;
 use probe_common::Reason;
 
 use super::{Address, Answer, Facts, FrameOptions, MALFORMED, TRUNCATED, drop, pass};
-use crate::packet::{read, view};
+use crate::packet::{read_at, view};
 
 const HEADER_LEN: usize = 20;
 const PROTO_UDP: u8 = 17;
@@ -60,7 +60,7 @@ fn is_dhcp_request(ctx: &XdpContext, offset: usize, header: &[u8; HEADER_LEN]) -
     if header[9] != PROTO_UDP || is_later_fragment || !is_plain || !to_broadcast {
         return false;
     }
-    match read::<2>(ctx, offset + HEADER_LEN + 2) {
+    match read_at::<2>(ctx, offset + HEADER_LEN + 2) {
         Some(port) => u16::from_be_bytes(port) == DHCP_SERVER_PORT,
         None => false,
     }

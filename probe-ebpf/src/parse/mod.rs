@@ -13,7 +13,7 @@ pub use ethernet::outermost_vlan;
 pub(crate) use ethernet::{inner_ethernet, is_ipv6_ethertype};
 pub use ipv6::wire_source;
 
-use crate::packet::read;
+use crate::packet::read_at;
 
 /// An address, network order.
 #[derive(Clone, Copy)]
@@ -96,9 +96,9 @@ pub fn parse(ctx: &XdpContext, options: &FrameOptions) -> Result<Facts, Answer> 
 pub fn destination(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
     let offset = usize::from(facts.ip_offset);
     if facts.version == 4 {
-        read(ctx, offset + 16).map(Address::V4)
+        read_at(ctx, offset + 16).map(Address::V4)
     } else {
-        read(ctx, offset + 24).map(Address::V6)
+        read_at(ctx, offset + 24).map(Address::V6)
     }
 }
 

@@ -1,12 +1,13 @@
 //! `cordon check`.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use probe_common::{Action, Stages, profile};
+use probe_common::{Action, Decision, profile};
 use serde::Serialize;
 
 use super::{Globals, output};
@@ -37,11 +38,24 @@ struct Checked {
     sha256: String,
     orders: Vec<String>,
     classes_dropped: Vec<String>,
+    places: Vec<Places>,
+    services: Vec<String>,
+    tiers: Vec<String>,
     n_classes: usize,
     n_overrides: usize,
     n_tests: usize,
     database: GeoSource,
     diagnostics: Vec<Diagnostic>,
+}
+
+/// Places that fare alike now, where no override speaks.
+#[derive(Debug, Serialize)]
+struct Places {
+    /// What their packets are for; `no service` first.
+    service: String,
+    action: &'static str,
+    tier: Option<String>,
+    classes: Vec<String>,
 }
 
 impl Check {
@@ -52,12 +66,20 @@ impl Check {
         let (policy, warnings) = build::parse_policy(&file, &text)?;
         let location = location(&settings)?;
         let now = Instant::now();
-        let (image, diagnostics) = build::compile_policy(&policy, &text, &location, now, warnings)?;
+        let (image, diagnostics) =
+            build::compile_policy(&policy, &text, &location, now, &settings.host.frame, warnings)?;
         let checked = Checked {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),
             orders: image.orders.iter().map(|order| order.id.clone()).collect(),
-            classes_dropped: classes_dropped(&image, now),
+            classes_dropped: places(&image, 0, now)
+                .into_iter()
+                .filter(|places| places.action == Action::Drop.name())
+                .flat_map(|places| places.classes)
+                .collect(),
+            places: all_places(&image, now),
+            services: image.scopes.services.clone(),
+            tiers: image.tier_names.iter().skip(1).cloned().collect(),
             n_classes: location.classes.len(),
             n_overrides: image.overrides.len(),
             n_tests: policy.tests.len(),
@@ -81,23 +103,60 @@ pub(super) fn location(settings: &Settings) -> anyhow::Result<Arc<Location>> {
     Ok(Arc::new(location))
 }
 
-/// Names of the classes that are dropped now where no override speaks.
-fn classes_dropped(image: &Image, now: Instant) -> Vec<String> {
-    let is_dropped = |class: u16| {
-        let cell = image.matrix.cell(0, profile::ALL_ORDERS, class)?;
-        let action = match cell.stages_idx() {
-            Some(idx) => image
-                .stages
-                .get(usize::try_from(idx).ok()?)
-                .map(|stages: &Stages| stages.decision_at(now.0))?,
-            None => cell.fixed_decision(),
-        };
-        Some(action.action() == Action::Drop)
+/// The places of every row that differs from the row of no service.
+fn all_places(image: &Image, now: Instant) -> Vec<Places> {
+    let alike = |a: &[Places], b: &[Places]| {
+        let key = |places: &Places| (places.action, places.tier.clone(), places.classes.clone());
+        a.iter().map(key).eq(b.iter().map(key))
     };
-    (0..u16::try_from(image.matrix.n_classes).unwrap_or(u16::MAX))
-        .filter(|class| is_dropped(*class).unwrap_or(false))
-        .map(|class| image.location.classes.name(class).to_owned())
+    let first = places(image, 0, now);
+    let mut all = Vec::new();
+    for row in 1..u32::try_from(image.scopes.row_names.len()).unwrap_or(0) {
+        let of_row = places(image, row, now);
+        if !alike(&of_row, &first) {
+            all.extend(of_row);
+        }
+    }
+    first.into_iter().chain(all).collect()
+}
+
+/// The places of a row by what happens to them now, the mildest action first.
+fn places(image: &Image, row: u32, now: Instant) -> Vec<Places> {
+    let mut by_decision: BTreeMap<(Action, u8), Vec<String>> = BTreeMap::new();
+    for class in 0..u16::try_from(image.matrix.n_classes).unwrap_or(u16::MAX) {
+        if let Some(decision) = decision(image, row, class, now) {
+            let name = image.location.classes.name(class).to_owned();
+            by_decision
+                .entry((decision.action(), decision.tier()))
+                .or_default()
+                .push(name);
+        }
+    }
+    let service = image.scopes.row_names.get(row as usize);
+    by_decision
+        .into_iter()
+        .map(|((action, tier), classes)| Places {
+            service: service.map_or_else(|| "no service".to_owned(), Clone::clone),
+            action: action.name(),
+            tier: image
+                .tier_names
+                .get(usize::from(tier))
+                .filter(|_| tier != 0)
+                .cloned(),
+            classes,
+        })
         .collect()
+}
+
+fn decision(image: &Image, row: u32, class: u16, now: Instant) -> Option<Decision> {
+    let cell = image.matrix.cell(row, profile::ALL_ORDERS, class)?;
+    match cell.stages_idx() {
+        Some(idx) => {
+            let stages = image.stages.get(usize::try_from(idx).ok()?)?;
+            Some(stages.decision_at(now.0))
+        }
+        None => Some(cell.fixed_decision()),
+    }
 }
 
 fn render(checked: &Checked) -> String {
@@ -109,6 +168,25 @@ fn render(checked: &Checked) -> String {
         checked.n_classes,
         list(&checked.classes_dropped)
     ));
+    for places in &checked.places {
+        let is_told = places.action == Action::Drop.name() && places.service == "no service";
+        if places.action == Action::Pass.name() || is_told {
+            continue;
+        }
+        let tier = places
+            .tier
+            .as_ref()
+            .map_or_else(String::new, |tier| format!(" ({tier})"));
+        let service = match places.service.as_str() {
+            "no service" => String::new(),
+            service => format!("for {service}: "),
+        };
+        text.push_str(&format!(
+            "  {service}{}{tier} now: {}\n",
+            places.action,
+            list(&places.classes)
+        ));
+    }
     text.push_str(&format!(
         "  {}, {} passed\n",
         count(checked.n_overrides, "override"),

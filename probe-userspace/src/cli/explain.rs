@@ -8,9 +8,13 @@ use std::{
 
 use probe_common::Action;
 
-use super::{Format, Globals, check, output, remote};
+use super::{
+    Format, Globals, check,
+    heading::{HeadingArgs, url_query},
+    output, remote,
+};
 use crate::{
-    compile::Query,
+    compile::{Heading, Query},
     daemon::{
         api::{Explained, VerdictNames},
         build,
@@ -19,17 +23,18 @@ use crate::{
     instant::Instant,
 };
 
-/// Exit status of `--quiet` for a dropped address.
-const DROPPED: u8 = 10;
-
 /// What happens to packets from an address, and why
 ///
 /// Asks the running daemon: the compiled policy and the program in the kernel are both asked, and a difference
-/// prints both and fails. With --policy it needs no daemon and asks the file.
+/// prints both and fails. With --policy it needs no daemon and asks the file. Answers to connections that this host
+/// opened, ICMP errors and rate limits are matters of the moment and not part of the answer.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     /// Source address
     address: IpAddr,
+
+    #[command(flatten)]
+    heading: HeadingArgs,
 
     /// Explain by this policy file instead of the one in force
     #[arg(long, value_name = "FILE")]
@@ -39,32 +44,34 @@ pub(super) struct Explain {
     #[arg(long, value_name = "INSTANT", value_parser = Instant::parse, requires = "policy")]
     at: Option<Instant>,
 
-    /// Print nothing; exit status 0 pass, 10 drop, 1 error
+    /// Print nothing; exit status 0 pass or count, 10 drop, 11 reject, 12 redirect, 13 limit, 14 mark, 15 drain, 1 error
     #[arg(short, long)]
     quiet: bool,
 }
 
 impl Explain {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let heading = self.heading.heading(self.address)?;
         match &self.policy {
-            Some(file) => self.offline(globals, file),
-            None => self.live(globals),
+            Some(file) => self.offline(globals, file, heading),
+            None => self.live(globals, &heading),
         }
     }
 
-    fn offline(&self, globals: &Globals, file: &Path) -> anyhow::Result<ExitCode> {
+    fn offline(&self, globals: &Globals, file: &Path, heading: Heading) -> anyhow::Result<ExitCode> {
         let settings = globals.settings_or_defaults()?;
         let name = file.display().to_string();
         let text = check::policy_text(file)?;
         let (policy, warnings) = build::parse_policy(&name, &text)?;
         let location = check::location(&settings)?;
         let now = self.at.unwrap_or_else(Instant::now);
-        let (image, _) = build::compile_policy(&policy, &text, &location, now, warnings)?;
+        let (image, _) =
+            build::compile_policy(&policy, &text, &location, now, &settings.host.frame, warnings)?;
         let failsafe = settings.failsafe_prefixes();
-        let value = match fixed_verdict(self.address) {
+        let value = match fixed_verdict(self.address, &image.frame) {
             Some((verdict, why)) => explanation(self.address, verdict, why),
             None => serde_json::to_value(image.explain(&Query {
-                heading: crate::compile::Heading::default(),
+                heading,
                 address: self.address,
                 now,
                 failsafe: &failsafe,
@@ -82,8 +89,8 @@ impl Explain {
         Ok(self.exit_code(&text_of(&value, "action")))
     }
 
-    fn live(&self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let path = format!("/v1/explain?ip={}", self.address);
+    fn live(&self, globals: &Globals, heading: &Heading) -> anyhow::Result<ExitCode> {
+        let path = format!("/v1/explain?ip={}{}", self.address, url_query(heading));
         let explained: Explained = remote::with_daemon(globals, async |client| client.get(&path).await)?;
         if !self.quiet {
             output::print(globals.output, &explained, |explained| {
@@ -113,10 +120,24 @@ impl Explain {
     }
 
     fn exit_code(&self, action: &str) -> ExitCode {
-        match self.quiet && action == Action::Drop.name() {
-            true => ExitCode::from(DROPPED),
-            false => ExitCode::SUCCESS,
+        let known = Action::ALL.iter().find(|known| known.name() == action);
+        match known.filter(|_| self.quiet) {
+            Some(action) => ExitCode::from(quiet_code(*action)),
+            None => ExitCode::SUCCESS,
         }
+    }
+}
+
+/// Exit status of `--quiet`.
+fn quiet_code(action: Action) -> u8 {
+    match action {
+        Action::Pass | Action::Count => 0,
+        Action::Drop => 10,
+        Action::Reject => 11,
+        Action::Redirect => 12,
+        Action::Limit => 13,
+        Action::Mark => 14,
+        Action::Drain => 15,
     }
 }
 
@@ -125,10 +146,9 @@ fn headline(address: IpAddr, action: &str, reason: &str) -> String {
 }
 
 fn verdict(names: &VerdictNames) -> String {
-    match &names.class {
-        Some(class) => format!("{} ({}, {class})", names.action, names.reason),
-        None => format!("{} ({})", names.action, names.reason),
-    }
+    let more = [&names.class, &names.tier].into_iter().flatten();
+    let more: String = more.map(|name| format!(", {name}")).collect();
+    format!("{} ({}{more})", names.action, names.reason)
 }
 
 /// The explanation, a line for each thing that led to the verdict. Takes the JSON form, so that offline and live
@@ -141,10 +161,21 @@ fn render(explanation: &serde_json::Value) -> String {
         }
     };
     line("whatever the policy says", text_of(explanation, "fixed"));
+    line("judged as", text_of(explanation, "judged_as"));
     line("place", text_of(explanation, "class"));
     let run = [0, 1].map(|idx| plain(&explanation["run"][idx]));
     let run: Vec<String> = run.into_iter().filter(|end| !end.is_empty()).collect();
     line("addresses of that place around it", run.join(" - "));
+    line("for", text_of(explanation, "service"));
+    let tier = &explanation["tier"];
+    let parameters = plain(&tier["parameters"]);
+    line(
+        "tier",
+        match parameters.as_str() {
+            "" => plain(&tier["name"]),
+            parameters => format!("{} ({parameters})", plain(&tier["name"])),
+        },
+    );
     line("override", text_of(explanation, "override"));
     line("failsafe prefix", text_of(explanation, "failsafe"));
     for order in explanation["orders"].as_array().into_iter().flatten() {
@@ -158,8 +189,30 @@ fn render(explanation: &serde_json::Value) -> String {
             ),
         );
     }
-    line("changes at", text_of(explanation, "changes_at"));
+    let changes = explanation["changes"].as_array().map_or(&[][..], Vec::as_slice);
+    if changes.is_empty() {
+        line("changes at", text_of(explanation, "changes_at"));
+    }
+    for change in changes {
+        line(
+            "changes at",
+            format!("{} to {}", plain(&change["at"]), outcome(change)),
+        );
+    }
+    for other in explanation["other_services"].as_array().into_iter().flatten() {
+        line(
+            &format!("packets for {}", plain(&other["service"])),
+            outcome(other),
+        );
+    }
     text
+}
+
+/// Action, reason and tier of one of an explanation's lists.
+fn outcome(value: &serde_json::Value) -> String {
+    let parts = [plain(&value["reason"]), plain(&value["tier"])];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{} ({})", plain(&value["action"]), parts.join(", "))
 }
 
 fn text_of(value: &serde_json::Value, key: &str) -> String {
@@ -184,10 +237,12 @@ mod tests {
             "address": "203.0.113.9", "action": "drop", "reason": "policy_drop", "class": "XB",
             "run": ["203.0.113.0", "203.0.113.255"], "override": null, "failsafe": null,
             "orders": [["EU-1", "Council", "drop"]], "changes_at": "2026-12-01T00:00:00Z",
+            "changes": [{"at": "2026-12-01T00:00:00Z", "action": "limit", "reason": "within_limit", "tier": "slow"}],
+            "other_services": [{"service": "web", "action": "pass", "reason": "policy_pass", "tier": null}],
         });
         assert_eq!(
             render(&explanation),
-            "  place: XB\n  addresses of that place around it: 203.0.113.0 - 203.0.113.255\n  order: EU-1 (Council): drop\n  changes at: 2026-12-01T00:00:00Z\n"
+            "  place: XB\n  addresses of that place around it: 203.0.113.0 - 203.0.113.255\n  order: EU-1 (Council): drop\n  changes at: 2026-12-01T00:00:00Z to limit (within_limit, slow)\n  packets for web: pass (policy_pass)\n"
         );
     }
 
@@ -197,6 +252,7 @@ mod tests {
             action: action.to_owned(),
             reason: reason.to_owned(),
             class: Some("DE".to_owned()),
+            tier: None,
         };
         let explained = Explained {
             explanation: serde_json::json!({}),
@@ -206,6 +262,7 @@ mod tests {
         };
         let verb = Explain {
             address: "203.0.113.9".parse().unwrap(),
+            heading: HeadingArgs::default(),
             policy: None,
             at: None,
             quiet: false,

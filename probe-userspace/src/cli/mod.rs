@@ -6,6 +6,7 @@ mod confirm;
 mod detach;
 mod explain;
 mod halt;
+mod heading;
 mod init;
 mod observe;
 mod output;
@@ -16,6 +17,7 @@ mod span;
 mod status;
 mod table;
 mod usage;
+mod watch;
 
 use std::{env, io, path::PathBuf, process::ExitCode};
 
@@ -76,6 +78,7 @@ enum Command {
     Explain(explain::Explain),
     Halt(halt::Halt),
     Resume(resume::Resume),
+    Watch(watch::Watch),
     Detach(detach::Detach),
 }
 
@@ -131,6 +134,7 @@ impl Command {
             Self::Explain(verb) => verb.execute(globals),
             Self::Halt(verb) => verb.execute(globals),
             Self::Resume(verb) => verb.execute(globals),
+            Self::Watch(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
         }
     }

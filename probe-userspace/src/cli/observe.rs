@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{Format, Globals, check, output, remote::runtime, span::parse_span, table::table};
 use crate::{
+    compile::FrameSettings,
     daemon::build,
     dataplane::{Attached, Dataplane, Settings},
     instant::Instant,
@@ -58,6 +59,10 @@ impl Observe {
             build::PASS_EVERYTHING,
             &location,
             Instant::now(),
+            &FrameSettings {
+                martians_drop: false,
+                ..settings.host.frame.clone()
+            },
         )?;
         let mut dataplane = Dataplane::open(&Settings {
             pin_dir: None,

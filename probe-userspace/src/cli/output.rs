@@ -32,6 +32,11 @@ pub(super) fn print_text(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints a note for people to standard error.
+pub(super) fn print_note(text: &str) -> io::Result<()> {
+    writeln!(io::stderr().lock(), "{text}")
+}
+
 /// Prints remarks for people; with JSON they are part of the result.
 pub(super) fn print_remarks(format: Format, diagnostics: &[Diagnostic]) -> io::Result<()> {
     if format == Format::Text {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{Format, Globals, output, remote, table::table};
 use crate::daemon::{
-    api::{Health, Status},
+    api::{EthertypeRow, Health, Status},
     client::Unreachable,
 };
 
@@ -98,6 +98,18 @@ fn render(status: &Status) -> String {
         places.truncate(TOP_CLASSES);
         text.push_str(&table(&places, &[1, 2]));
     }
+    if !status.ethertypes.is_empty() {
+        text.push_str("\npassed as not IP, by ethertype:\n");
+        let row = |row: &EthertypeRow| {
+            vec![
+                row.ethertype.clone(),
+                row.packets.to_string(),
+                row.bytes.to_string(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = status.ethertypes.iter().map(row).collect();
+        text.push_str(&table(&rows, &[1, 2]));
+    }
     text
 }
 
@@ -129,7 +141,42 @@ fn details(status: &Status) -> Vec<Vec<String>> {
     for interface in &status.interfaces {
         add(
             "interface",
-            format!("{} ({}), {}", interface.ifname, interface.ifindex, interface.mode),
+            format!(
+                "{} ({}), {}{}",
+                interface.ifname,
+                interface.ifindex,
+                interface.mode,
+                interface
+                    .egress
+                    .as_ref()
+                    .map_or_else(String::new, |hook| format!(", egress by {hook}"))
+            ),
+        );
+    }
+    if status.policy.is_some() {
+        let replies = match status.replies {
+            true => "pass: answers to connections that this host opened",
+            false => "off: answers to this host's own connections are judged like others",
+        };
+        add("replies", replies.to_owned());
+    }
+    let events = &status.events;
+    if events.is_reporting || events.written + events.lost + events.capped > 0 {
+        add(
+            "events",
+            format!(
+                "{} written, {} lost, {} suppressed by the cap",
+                events.written, events.lost, events.capped
+            ),
+        );
+    }
+    if status.redirect_errors > 0 {
+        add(
+            "redirect errors",
+            format!(
+                "{} frames that the target's driver did not take",
+                status.redirect_errors
+            ),
         );
     }
     if let Some(database) = &status.database {

@@ -162,7 +162,7 @@ impl Asked<'_> {
             let by = live.map_or_else(String::new, |entry| format!(", {} {}", entry.prefix, entry.why));
             let service = match (row, row.and_then(|row| self.scopes.row_names.get(row as usize))) {
                 (None | Some(0), _) | (_, None) => String::new(),
-                (Some(_), Some(name)) => format!(", service {name}"),
+                (Some(_), Some(name)) => format!(", for {name}"),
             };
             Diagnostic::error(
                 test.address.place.clone(),

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Heading, OrderInfo,
     rows::Examples,
-    services::{ServiceBox, Transport, services_of},
+    services::{ServiceBox, TCP, Transport, services_of, set_of},
 };
 use crate::{geo::Location, policy::Events};
 
@@ -123,6 +123,21 @@ impl Scopes {
             Some(rows) => rows.clone(),
             None => vec![row],
         }
+    }
+
+    /// The rows that packets to a TCP port can take, whatever interface, VLAN and destination they have.
+    pub fn rows_of_tcp_port(&self, port: u16) -> Vec<u32> {
+        if self.boxes.is_empty() {
+            return vec![0];
+        }
+        let possible = set_of(&self.boxes, |service| {
+            service.has_transport(Transport::Port(TCP, port))
+        });
+        self.rows
+            .iter()
+            .filter(|(set, _)| set & !possible == 0)
+            .map(|(_, row)| *row)
+            .collect()
     }
 
     /// The row that a packet takes; `None` for a set of services that no packet should have.

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{geo::location_of, instant::Instant};
 
+/// Highest VLAN; 4095 is reserved (IEEE 802.1Q).
+const MAX_VLAN: u16 = 4094;
+
 /// Where a packet goes: what services ask for. The default is a packet of an experimental protocol (253) to the
 /// unspecified address, untagged, from no interface that has a name: one that is for no service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,25 @@ pub struct Heading {
 }
 
 impl Heading {
+    /// What makes it no heading of a packet from a source.
+    pub fn contradiction(&self, source: IpAddr) -> Option<&'static str> {
+        let has_ports = matches!(self.protocol, Some(TCP | UDP));
+        if self
+            .destination
+            .is_some_and(|destination| destination.is_ipv4() != source.is_ipv4())
+        {
+            Some("source and destination are of two address families")
+        } else if self.port.is_some() && !has_ports {
+            Some("a port is known of TCP and UDP only: name the protocol, tcp or udp")
+        } else if self.opens && !has_ports {
+            Some("opening a connection is known of TCP and UDP only: name the protocol, tcp or udp")
+        } else if self.vlan.is_some_and(|vlan| vlan > MAX_VLAN) {
+            Some("a VLAN has a number from 0 to 4094")
+        } else {
+            None
+        }
+    }
+
     /// Whether it opens a connection and can be seen to: not in a later fragment.
     fn is_opening(&self) -> bool {
         self.opens && matches!(self.protocol, Some(TCP | UDP)) && self.port.is_some()
@@ -128,6 +150,24 @@ impl Image {
     pub fn decide(&self, query: &Query<'_>) -> (Verdict, u8) {
         let row = self.scopes.row_of(&query.heading, query.address);
         self.decide_in_row(query, row)
+    }
+
+    /// The strictest verdict for a packet that opens a connection to a TCP port, whatever interface, VLAN and
+    /// destination it has.
+    pub fn strictest_for_tcp_port(&self, query: &Query<'_>, port: u16) -> Verdict {
+        let query = Query {
+            heading: Heading {
+                protocol: Some(TCP),
+                port: Some(port),
+                opens: true,
+                ..query.heading.clone()
+            },
+            ..query.clone()
+        };
+        let rows = self.scopes.rows_of_tcp_port(port).into_iter();
+        rows.map(|row| self.decide_in_row(&query, Some(row)).0)
+            .max_by_key(|verdict| verdict.action)
+            .unwrap_or_else(|| self.verdict(&query))
     }
 
     /// The verdict alone.

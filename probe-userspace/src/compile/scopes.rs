@@ -133,7 +133,7 @@ fn row_names(names: &[String], rows: &Rows) -> Vec<String> {
             .iter()
             .map(|row| exact[*row as usize].as_str())
             .collect();
-        format!("ports unknown: {}", names.join(" or "))
+        format!("{}, as its ports cannot be read", names.join(" or "))
     });
     let vague: Vec<String> = vague.collect();
     exact.into_iter().chain(vague).collect()

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
+use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
 /// Largest request body: the largest policy with every character escaped as JSON escapes line ends and quotes, and
 /// room for the rest of the request.
@@ -90,6 +90,74 @@ pub struct Halted {
     pub reason: String,
 }
 
+/// `GET /v1/events`: what a watcher wants to see; all of it, if nothing is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Name of a class: a country's code, `unknown` or `lan`.
+    pub country: Option<String>,
+    /// Name of an action.
+    pub action: Option<String>,
+    /// Name of an interface.
+    pub interface: Option<String>,
+    /// Only packets that did not get through.
+    #[serde(default)]
+    pub drops: bool,
+}
+
+/// A line of the answer to `GET /v1/events`, which does not end. Empty lines mean nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum WatchLine {
+    /// The first one.
+    Start {
+        /// The policy in force.
+        policy: Option<String>,
+        /// Whether it reports any verdicts: `[events]`.
+        is_reporting: bool,
+    },
+    /// A verdict.
+    Event(EventRow),
+    /// This watcher was too slow.
+    Lost {
+        /// Events of all kinds that it did not get.
+        n: u64,
+    },
+}
+
+/// A sampled verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// When, to the millisecond.
+    pub time: String,
+    /// The interface it came by.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Outermost VLAN.
+    pub vlan: Option<u16>,
+    /// Source address, cut as the policy's `[events]` says; absent: not told.
+    pub source: Option<String>,
+    /// Where the source is; absent: nobody looked it up.
+    pub country: Option<String>,
+    /// IP protocol by name or number; absent: not known.
+    pub protocol: Option<String>,
+    /// Source port.
+    pub source_port: Option<u16>,
+    /// Destination port.
+    pub destination_port: Option<u16>,
+    /// Length of the frame (L2).
+    pub bytes: u32,
+    /// What was decided.
+    pub action: String,
+    /// Why.
+    pub reason: String,
+    /// What became of it: `passed`, `dropped`, `answered`, `redirected`.
+    pub fate: String,
+    /// Generation that judged.
+    pub generation: u32,
+}
+
 /// Answer to a halt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HaltReply {
@@ -115,6 +183,33 @@ pub struct ResumeReply {
 pub struct ExplainQuery {
     /// The source address.
     pub ip: std::net::IpAddr,
+    /// Destination.
+    pub to: Option<std::net::IpAddr>,
+    /// IP protocol number.
+    pub protocol: Option<u8>,
+    /// Destination port.
+    pub port: Option<u16>,
+    /// Interface it comes in by.
+    pub interface: Option<String>,
+    /// Outermost VLAN.
+    pub vlan: Option<u16>,
+    /// Whether it opens a connection.
+    #[serde(default)]
+    pub opens: bool,
+}
+
+impl ExplainQuery {
+    /// Where the packet goes.
+    pub fn heading(&self) -> Heading {
+        Heading {
+            destination: self.to,
+            protocol: self.protocol,
+            port: self.port,
+            interface: self.interface.clone(),
+            vlan: self.vlan,
+            opens: self.opens,
+        }
+    }
 }
 
 /// A verdict by its names.
@@ -126,6 +221,9 @@ pub struct VerdictNames {
     pub reason: String,
     /// Class name, if the reason has one.
     pub class: Option<String>,
+    /// Name of the tier that has the action's parameters.
+    #[serde(default)]
+    pub tier: Option<String>,
 }
 
 /// Answer to an explain.
@@ -191,12 +289,48 @@ pub struct Status {
     pub problems: Vec<String>,
     /// Counters that are not zero.
     pub counters: Vec<CounterRow>,
+    /// Events since the maps were made.
+    #[serde(default)]
+    pub events: EventCounts,
+    /// Frames that devices did not take from a redirect.
+    #[serde(default)]
+    pub redirect_errors: u64,
+    /// Frames counted as `not_ip`, by their type.
+    #[serde(default)]
+    pub ethertypes: Vec<EthertypeRow>,
+    /// Whether answers to the host's own connections pass under the policy in force.
+    #[serde(default)]
+    pub replies: bool,
     /// What the last publish of this process took.
     pub last_publish: Option<LastPublish>,
     /// Version of the daemon.
     pub version: String,
     /// Version of what is pinned.
     pub abi_version: u32,
+}
+
+/// What became of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCounts {
+    /// Whether the policy in force reports any verdicts: `[events]`.
+    pub is_reporting: bool,
+    /// Written to the ring.
+    pub written: u64,
+    /// Lost because the ring was full.
+    pub lost: u64,
+    /// Suppressed by the policy's cap.
+    pub capped: u64,
+}
+
+/// Frames of one type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EthertypeRow {
+    /// The type in hexadecimal, such as `0x88cc`; `other`: of all types beyond those counted one by one.
+    pub ethertype: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes (L2).
+    pub bytes: u64,
 }
 
 /// A policy by name and digest.
@@ -253,6 +387,9 @@ pub struct Interface {
     pub ifindex: u32,
     /// `native` or `skb`.
     pub mode: String,
+    /// Hook for leaving packets, `tcx` or `clsact`; absent: none is needed.
+    #[serde(default)]
+    pub egress: Option<String>,
 }
 
 /// An order by id and authority.

@@ -7,7 +7,7 @@ use super::{
     settings::{count, n_errors},
 };
 use crate::{
-    compile::{Image, compile},
+    compile::{FrameSettings, Image, compile},
     diagnostic::{Diagnostic, Severity},
     geo::Location,
     instant::Instant,
@@ -27,21 +27,17 @@ pub fn parse_policy(file: &str, text: &str) -> Result<(Policy, Vec<Diagnostic>),
     }
 }
 
-/// Compiles a parsed policy; `diagnostics` are the parser's warnings, to which the compiler's are added.
+/// Compiles a parsed policy for a host that says `frame` in its host file; `diagnostics` are the parser's warnings,
+/// to which the compiler's are added.
 pub fn compile_policy(
     policy: &Policy,
     text: &str,
     location: &Arc<Location>,
     now: Instant,
+    frame: &FrameSettings,
     mut diagnostics: Vec<Diagnostic>,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (image, mut more) = compile(
-        policy,
-        text,
-        location,
-        now,
-        &crate::compile::FrameSettings::default(),
-    );
+    let (image, mut more) = compile(policy, text, location, now, frame);
     diagnostics.append(&mut more);
     match image {
         Some(image) => Ok((image, diagnostics)),
@@ -56,15 +52,16 @@ pub fn build_accepted(
     text: &str,
     location: &Arc<Location>,
     accepted: Instant,
+    frame: &FrameSettings,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
     let (mut policy, _) = parse_policy(file, text)?;
     let tests = std::mem::take(&mut policy.tests);
-    let (image, _) = compile_policy(&policy, text, location, accepted, Vec::new())?;
+    let (image, _) = compile_policy(&policy, text, location, accepted, frame, Vec::new())?;
     if tests.is_empty() {
         return Ok((image, Vec::new()));
     }
     policy.tests = tests;
-    let failed = match compile_policy(&policy, text, location, accepted, Vec::new()) {
+    let failed = match compile_policy(&policy, text, location, accepted, frame, Vec::new()) {
         Ok(_) => Vec::new(),
         Err(refusal) => refusal.diagnostics,
     };
@@ -80,9 +77,10 @@ pub fn build(
     text: &str,
     location: &Arc<Location>,
     now: Instant,
+    frame: &FrameSettings,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
     let (policy, diagnostics) = parse_policy(file, text)?;
-    compile_policy(&policy, text, location, now, diagnostics)
+    compile_policy(&policy, text, location, now, frame, diagnostics)
 }
 
 fn refused(file: &str, diagnostics: Vec<Diagnostic>) -> Refusal {

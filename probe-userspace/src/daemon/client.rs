@@ -7,10 +7,13 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, body::Bytes};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, task::JoinHandle};
 
 use super::Refusal;
 
@@ -63,19 +66,26 @@ impl Client {
         self.send(request).await
     }
 
+    /// Asks for an answer that comes line by line and does not end.
+    pub async fn lines(&self, path: &str) -> anyhow::Result<Lines> {
+        let request = Request::get(path)
+            .header("host", "cordon")
+            .body(Full::default())?;
+        let (response, connection) = self.exchange(request).await?;
+        if response.status().is_success() {
+            return Ok(Lines {
+                body: response.into_body(),
+                received: Vec::new(),
+                _connection: connection,
+            });
+        }
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Err(refusal(status, &body))
+    }
+
     async fn send<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> anyhow::Result<T> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| Unreachable {
-                socket: self.socket.clone(),
-                error,
-            })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let response = sender
-            .send_request(request)
-            .await
-            .context("the daemon ended the connection: see its log")?;
+        let (response, _connection) = self.exchange(request).await?;
         let status = response.status();
         let body = response
             .into_body()
@@ -83,16 +93,82 @@ impl Client {
             .await
             .context("the daemon's answer is cut short: see its log")?
             .to_bytes();
-        connection.abort();
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .context("the daemon's answer is not what this version expects");
         }
-        let refusal: Refusal = serde_json::from_slice(&body)
-            .map_err(|_| anyhow!("the daemon answered {status}: {}", String::from_utf8_lossy(&body)))?;
-        Err(anyhow::Error::new(Refusal {
+        Err(refusal(status, &body))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> anyhow::Result<(Response<Incoming>, Connection)> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| Unreachable {
+                socket: self.socket.clone(),
+                error,
+            })?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = Connection(tokio::spawn(connection));
+        let response = sender
+            .send_request(request)
+            .await
+            .context("the daemon ended the connection: see its log")?;
+        Ok((response, connection))
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) => anyhow::Error::new(Refusal {
             status: status.as_u16(),
             ..refusal
-        }))
+        }),
+        Err(_) => anyhow!("the daemon answered {status}: {}", String::from_utf8_lossy(body)),
+    }
+}
+
+/// The task behind an exchange; ends with it.
+#[derive(Debug)]
+struct Connection(JoinHandle<hyper::Result<()>>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An answer that comes line by line.
+#[derive(Debug)]
+pub struct Lines {
+    body: Incoming,
+    received: Vec<u8>,
+    _connection: Connection,
+}
+
+impl Lines {
+    /// The next line that is not empty; `None`: the daemon has ended.
+    pub async fn next(&mut self) -> anyhow::Result<Option<String>> {
+        loop {
+            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                let line = String::from_utf8(line).context("the daemon's answer is not UTF-8")?;
+                if line.trim().is_empty() {
+                    continue;
+                }
+                return Ok(Some(line.trim_end().to_owned()));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    let frame = frame.context("the daemon ended the connection: see its log")?;
+                    if let Ok(data) = frame.into_data() {
+                        self.received.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ pub mod build;
 pub mod client;
 mod clock;
 mod engine;
+mod events;
 pub mod fixed;
 pub mod preflight;
 mod problems;
@@ -22,12 +23,12 @@ pub mod surroundings;
 #[cfg(test)]
 mod test_policy;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 pub use refusal::Refusal;
@@ -36,9 +37,12 @@ use self::{
     engine::{Event, Handle},
     settings::Settings,
 };
+use crate::{dataplane::EventRing, link};
 
 /// How often the engine looks at the clock, the confirm deadline and the interfaces.
 const TICK: Duration = Duration::from_secs(1);
+/// How long after a change of the network the engine looks at it.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// Runs in the foreground until SIGTERM or SIGINT. Enforcement stays on afterwards.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
@@ -50,7 +54,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     // The socket first: two daemons must not even both open the dataplane.
     let listener = runtime.block_on(async { server::bind(&socket) })?;
     let started = engine::spawn(settings);
-    let (handle, engine) = match started {
+    let (handle, ring, engine) = match started {
         Ok(started) => started,
         Err(error) => {
             remove_socket(&socket);
@@ -64,7 +68,9 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         tracing::info!(socket = %socket.display(), "listening");
         tokio::select! {
             () = server::serve(listener, handle.clone()) => {}
-            () = tick(handle) => {}
+            () = tick(handle.clone()) => {}
+            () = watch_network(handle.clone()) => {}
+            () = pump_events(handle, ring) => {}
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping, enforcement stays on"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping, enforcement stays on"),
         }
@@ -91,6 +97,35 @@ async fn tick(handle: Handle) {
             drop(handle.events.try_send(Event::Tick));
         }
     }
+}
+
+/// Wakes the engine when interfaces or addresses change. Without netlink, it looks by itself from time to time.
+async fn watch_network(handle: Handle) {
+    let result = async {
+        let watch = link::Watch::new()?;
+        // What changed between the engine's first look and now.
+        drop(handle.events.send(Event::Network).await);
+        loop {
+            watch.changed().await?;
+            // One change is rarely alone: an interface that comes up gets addresses.
+            sleep(SETTLE).await;
+            drop(handle.events.send(Event::Network).await);
+        }
+    };
+    let Err(error): std::io::Result<Infallible> = result.await;
+    tracing::warn!("changes of interfaces are noticed late: {error}");
+    pending().await
+}
+
+/// Passes events on to whoever watches.
+async fn pump_events(handle: Handle, ring: Option<EventRing>) {
+    if let Some(ring) = ring
+        && let Err(error) = handle.hub.pump(ring).await
+    {
+        let text = format!("events are not read any more: {error:#}");
+        drop(handle.events.send(Event::EventsFailed(text)).await);
+    }
+    pending().await
 }
 
 fn remove_socket(socket: &std::path::Path) {

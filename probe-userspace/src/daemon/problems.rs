@@ -27,6 +27,12 @@ pub enum Topic {
     Confirm,
     /// Generations that nothing runs any more.
     Retired,
+    /// What the kernel side knows of this host's interfaces and addresses.
+    Network,
+    /// Where redirects go.
+    Targets,
+    /// The event ring.
+    Events,
     /// All interfaces.
     Interfaces,
     /// One interface.

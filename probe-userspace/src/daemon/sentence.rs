@@ -89,6 +89,7 @@ mod tests {
             ifname: ifname.to_owned(),
             ifindex: 2,
             mode: mode.to_owned(),
+            egress: None,
         };
         Status {
             state: Health::Ok,

@@ -16,7 +16,7 @@ use axum::{
     Extension, Json, Router,
     body::Body,
     extract::{DefaultBodyLimit, Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -33,8 +33,9 @@ use tokio::{
 
 use super::{
     Refusal,
-    api::{ApplyRequest, ExplainQuery, HaltRequest, MAX_BODY_BYTES, Status},
+    api::{ApplyRequest, EventQuery, ExplainQuery, HaltRequest, MAX_BODY_BYTES, Status},
     engine::{Event, Handle, Reply},
+    events::Filter,
 };
 
 /// Time a caller has to send its request.
@@ -152,6 +153,7 @@ fn router(handle: Handle) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/explain", get(explain))
+        .route("/v1/events", get(events))
         .route("/v1/apply", post(apply))
         .route("/v1/confirm", post(confirm))
         .route("/v1/halt", post(halt))
@@ -183,7 +185,20 @@ async fn explain(
     query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Answer<super::api::Explained> {
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
-    ask(&handle, |reply| Event::Explain(query.ip, reply)).await
+    ask(&handle, |reply| Event::Explain(query, reply)).await
+}
+
+async fn events(
+    State(handle): State<Handle>,
+    query: Result<Query<EventQuery>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
+    let filter = Filter::new(query)?;
+    let permit = Arc::clone(&handle.hub.places)
+        .try_acquire_owned()
+        .map_err(|_| Refusal::with_status(503, "too many watch already: end one of them"))?;
+    let body = super::events::body(&handle.hub, filter, permit);
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
 async fn apply(

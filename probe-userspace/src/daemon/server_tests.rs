@@ -6,9 +6,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Refusal,
-    api::{ApplyRequest, Status},
-    client::Client,
+    api::{ApplyRequest, EventRow, Status, WatchLine},
+    client::{Client, Lines},
     engine::{Event, Handle},
+    events::{Hub, Naming},
     server,
 };
 
@@ -17,6 +18,8 @@ struct Api {
     client: Client,
     events: mpsc::Receiver<Event>,
     snapshot: watch::Sender<Arc<Status>>,
+    hub: Hub,
+    naming: watch::Sender<Arc<Naming>>,
 }
 
 fn api() -> Api {
@@ -24,12 +27,15 @@ fn api() -> Api {
     let socket = dir.path().join("run/control.sock");
     let listener = server::bind(&socket).unwrap();
     let (sender, events) = mpsc::channel(4);
+    let (naming, names) = watch::channel(Arc::new(Naming::default()));
+    let hub = Hub::new(names);
     let (snapshot, snapshots) = watch::channel(Arc::new(Status::starting()));
     tokio::spawn(server::serve(
         listener,
         Handle {
             events: sender,
             snapshot: snapshots,
+            hub: hub.clone(),
         },
     ));
     Api {
@@ -37,6 +43,8 @@ fn api() -> Api {
         client: Client::new(&socket),
         events,
         snapshot,
+        hub,
+        naming,
     }
 }
 
@@ -142,4 +150,110 @@ async fn an_unreachable_daemon_is_named_with_the_fix() {
         text.contains("/nonexistent/control.sock") && text.contains("systemctl start cordon"),
         "{text}"
     );
+}
+
+fn event(country: &str) -> EventRow {
+    EventRow {
+        time: "2026-05-28T20:26:45.123Z".to_owned(),
+        interface: "eth0".to_owned(),
+        ifindex: 2,
+        vlan: None,
+        source: None,
+        country: Some(country.to_owned()),
+        protocol: None,
+        source_port: None,
+        destination_port: None,
+        bytes: 60,
+        action: "drop".to_owned(),
+        reason: "policy_drop".to_owned(),
+        fate: "dropped".to_owned(),
+        generation: 7,
+    }
+}
+
+async fn next(lines: &mut Lines) -> WatchLine {
+    let line = lines.next().await.unwrap().unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[tokio::test]
+async fn a_watcher_is_told_at_once_whether_anything_is_reported_and_then_what_it_asked_for() {
+    let api = api();
+    let mut lines = api.client.lines("/v1/events?country=RU").await.unwrap();
+    let start = WatchLine::Start {
+        policy: None,
+        is_reporting: false,
+    };
+    assert_eq!(next(&mut lines).await, start);
+    api.hub.tell(event("DE"));
+    api.hub.tell(event("RU"));
+    assert_eq!(next(&mut lines).await, WatchLine::Event(event("RU")));
+
+    let mut naming = Naming::default();
+    naming.policy = Some("p".to_owned());
+    naming.is_reporting = true;
+    api.naming.send_replace(Arc::new(naming));
+    let mut lines = api.client.lines("/v1/events").await.unwrap();
+    let start = WatchLine::Start {
+        policy: Some("p".to_owned()),
+        is_reporting: true,
+    };
+    assert_eq!(next(&mut lines).await, start);
+}
+
+#[tokio::test]
+async fn a_slow_watcher_is_told_how_many_it_missed() {
+    let api = api();
+    let mut slow = api.client.lines("/v1/events").await.unwrap();
+    next(&mut slow).await;
+    let n = 100_000;
+    for _ in 0..n {
+        // The server runs in this very thread, and gets no time in between.
+        api.hub.tell(event("RU"));
+    }
+    api.hub.tell(event("END"));
+    let (mut n_got, mut n_lost) = (0, 0);
+    loop {
+        match next(&mut slow).await {
+            WatchLine::Event(row) if row.country.as_deref() == Some("END") => break,
+            WatchLine::Event(_) => n_got += 1,
+            WatchLine::Lost { n } => n_lost += n,
+            WatchLine::Start { .. } => panic!("it starts once"),
+        }
+    }
+    assert!(n_lost > 0, "{n_got} came");
+    assert_eq!(n_got + n_lost, n);
+}
+
+#[tokio::test]
+async fn watchers_leave_room_for_others() {
+    let api = api();
+    let mut watchers = Vec::new();
+    let refused = loop {
+        match api.client.lines("/v1/events").await {
+            Ok(lines) => watchers.push(lines),
+            Err(error) => break error,
+        }
+        assert!(
+            watchers.len() < 64,
+            "there must be a limit below that of connections"
+        );
+    };
+    assert_eq!(refused.downcast_ref::<Refusal>().unwrap().status, 503);
+    let _: Status = api.client.get("/v1/status").await.unwrap();
+    let error = api.client.lines("/v1/events?action=block").await.unwrap_err();
+    assert_eq!(error.downcast_ref::<Refusal>().unwrap().status, 400);
+    let error = api.client.lines("/v1/events?reason=x").await.unwrap_err();
+    assert_eq!(error.downcast_ref::<Refusal>().unwrap().status, 400, "{error}");
+
+    watchers.clear();
+    let mut lines = loop {
+        // The server notices that they are gone when it next looks at their connections.
+        if let Ok(lines) = api.client.lines("/v1/events").await {
+            break lines;
+        }
+        api.hub.tell(event("RU"));
+        tokio::task::yield_now().await;
+    };
+    next(&mut lines).await;
 }

@@ -111,13 +111,16 @@ impl Settings {
         }
     }
 
-    /// The failsafe prefixes, without their comments.
+    /// The failsafe prefixes, without their comments, and the DHCP servers that the host file names.
     pub fn failsafe_prefixes(&self) -> Vec<IpNet> {
-        self.host
-            .failsafe
-            .iter()
-            .map(|entry| entry.prefix.value)
-            .collect()
+        let prefixes = self.host.failsafe.iter().map(|entry| entry.prefix.value);
+        let mut prefixes: Vec<IpNet> = prefixes.collect();
+        for server in &self.host.dhcp_servers {
+            if !prefixes.iter().any(|prefix| prefix.contains(&server.value)) {
+                prefixes.push(IpNet::from(server.value));
+            }
+        }
+        prefixes
     }
 }
 
@@ -154,6 +157,22 @@ mod tests {
         let settings = Settings::read(&path, IfMissing::UseDefaults).unwrap();
         assert_eq!(settings.socket(), Path::new("/run/cordon/control.sock"));
         assert_eq!(settings.geo_choice(), GeoChoice::Auto);
+    }
+
+    #[test]
+    fn dhcp_servers_of_the_host_file_are_failsafe_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cordon.toml");
+        let text = "dhcp_servers = [\"192.0.2.2\", \"198.51.100.1\"]\n\
+                    [[failsafe]]\nprefix = \"192.0.2.0/30\"\ncomment = \"gateway and DHCP\"\n";
+        std::fs::write(&path, text).unwrap();
+        let settings = Settings::read(&path, IfMissing::Refuse).unwrap();
+        let prefixes: Vec<String> = settings
+            .failsafe_prefixes()
+            .iter()
+            .map(IpNet::to_string)
+            .collect();
+        assert_eq!(prefixes, ["192.0.2.0/30", "198.51.100.1/32"]);
     }
 
     #[test]

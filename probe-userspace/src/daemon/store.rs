@@ -118,6 +118,23 @@ impl Store {
         Self { dir: dir.to_owned() }
     }
 
+    /// Keeps other daemons off the directory for as long as the file lives: two would overwrite each other's policy,
+    /// also with pin directories of their own.
+    pub fn lock(&self) -> anyhow::Result<File> {
+        self.make_dir()?;
+        let dir = File::open(&self.dir).with_context(|| format!("cannot open {}", self.dir.display()))?;
+        match dir.try_lock() {
+            Ok(()) => Ok(dir),
+            Err(fs::TryLockError::WouldBlock) => anyhow::bail!(
+                "the state directory {} is in use by another cordon daemon: stop that one, or set another `state_dir`",
+                self.dir.display()
+            ),
+            Err(fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", self.dir.display()))
+            }
+        }
+    }
+
     /// Path of the stored policy, for remarks.
     pub fn policy_path(&self) -> PathBuf {
         self.dir.join(POLICY)
@@ -195,12 +212,16 @@ impl Store {
         }
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    fn make_dir(&self) -> anyhow::Result<()> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o750)
             .create(&self.dir)
-            .with_context(|| format!("cannot make the state directory {}", self.dir.display()))?;
+            .with_context(|| format!("cannot make the state directory {}", self.dir.display()))
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+        self.make_dir()?;
         let temporary = self.dir.join(format!(".{name}.new"));
         let path = self.dir.join(name);
         let try_write = || -> io::Result<()> {
@@ -234,6 +255,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(&dir.path().join("state"));
         (dir, store)
+    }
+
+    #[test]
+    fn a_directory_belongs_to_one_daemon_at_a_time() {
+        let (_dir, store) = store();
+        let lock = store.lock().unwrap();
+        let refused = store.lock().unwrap_err().to_string();
+        assert!(
+            refused.contains("another cordon daemon") && refused.contains("state_dir"),
+            "{refused}"
+        );
+        drop(lock);
+        assert!(store.lock().is_ok());
     }
 
     #[test]

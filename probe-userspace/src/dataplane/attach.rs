@@ -99,8 +99,11 @@ fn refused(ifname: &str, mode: Mode, error: ProgramError) -> DataplaneError {
     };
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => DataplaneError::ForeignProgram { ifname },
-        // Some drivers answer EINVAL where others say that they have no native XDP, or not at this MTU.
-        Some(errno @ (libc::EOPNOTSUPP | libc::ERANGE | libc::EINVAL)) if mode == Mode::Native => {
+        // Some drivers answer EINVAL where others say that they have no native XDP, or not at this MTU; ENOSPC or
+        // ENOMEM if too few queues are free for it.
+        Some(errno @ (libc::EOPNOTSUPP | libc::ERANGE | libc::EINVAL | libc::ENOSPC | libc::ENOMEM))
+            if mode == Mode::Native =>
+        {
             DataplaneError::NoNative {
                 ifname,
                 error: io::Error::from_raw_os_error(errno),

@@ -16,7 +16,8 @@ use crate::host::TableSizes;
 
 static ENTRY: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/entry"));
 static EGRESS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egress"));
-static GENERATION: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generation"));
+/// The programs of a generation. Public for the benchmark that compares builds.
+pub static GENERATION: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generation"));
 
 /// Bench programs and the control scheme of the swap test; not part of a running cordon.
 pub static PEERS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/peers"));

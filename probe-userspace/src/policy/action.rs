@@ -79,7 +79,7 @@ impl Actions {
                 document,
                 item,
                 "the name of an action or of a tier",
-                &item.quoted("drop"),
+                &item.quoted("pass"),
             );
             return None;
         };
@@ -99,7 +99,7 @@ impl Actions {
     /// Remarks on tiers that nothing names.
     pub fn remark_unused(&self, document: &mut Document<'_>) {
         for (name, named) in &self.tiers {
-            if !named.is_used.get() {
+            if !named.is_used.get() && named.decision.is_some() {
                 document.remark(Diagnostic::warning(
                     named.place.clone(),
                     name,
@@ -151,7 +151,7 @@ impl Actions {
                 let names = self.tiers.keys().map(String::as_str).chain(plain.iter().copied());
                 match similar(word, names) {
                     Some(close) => item.quoted(close),
-                    None => format!("choose one of them, as in {}", quoted_pair(item, "drop")),
+                    None => format!("choose one of them, as in {}", quoted_pair(item, "pass")),
                 }
             }
         };

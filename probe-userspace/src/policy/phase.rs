@@ -1,12 +1,13 @@
 //! `phases`: stretches of time with an action of their own.
 
 use probe_common::limits::MAX_STAGES;
+use toml::de::DeValue;
 
 use super::{
     Phase,
     action::Actions,
     document::Document,
-    table::{Item, Key, Shape, Table},
+    table::{Item, Key, Shape, Table, wrong_type},
     value::{instant, list},
 };
 
@@ -34,14 +35,15 @@ const PHASE: Shape = Shape {
     ],
 };
 
+const EXAMPLE: &str = "{ until = 2026-12-01T00:00:00Z, action = \"pass\" }";
+
 /// Reads the phases of a rule or an exemption.
 pub(super) fn read_phases<'a>(
     document: &mut Document<'a>,
     item: Item<'a>,
     actions: &Actions,
 ) -> Option<Vec<Phase>> {
-    let example = "{ until = 2026-12-01T00:00:00Z, action = \"pass\" }";
-    let elements = list(document, item, example)?;
+    let elements = list(document, item, EXAMPLE)?;
     if let Some(element) = elements.get(MAX_STAGES) {
         document.error(
             element.node,
@@ -53,6 +55,10 @@ pub(super) fn read_phases<'a>(
     let n_elements = elements.len();
     let mut phases: Vec<Phase> = Vec::new();
     for element in elements {
+        if !matches!(element.node.get_ref(), DeValue::Table(_)) {
+            wrong_type(document, element, "a table", &format!("write `{EXAMPLE}`"));
+            continue;
+        }
         let Some(table) = Table::open(document, element, &PHASE) else {
             continue;
         };

@@ -120,7 +120,7 @@ impl Services {
     /// Remarks on services that no rule names.
     pub fn remark_unused(&self, document: &mut Document<'_>) {
         for (name, known) in &self.known {
-            if !known.is_used.get() {
+            if !known.is_used.get() && known.idx.is_some() {
                 document.remark(Diagnostic::warning(
                     known.place.clone(),
                     name,

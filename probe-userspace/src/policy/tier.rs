@@ -320,7 +320,7 @@ fn burst<'a>(
         }
         Some(Some(rate)) => {
             let burst = number(document, item, 1..=u64::from(u32::MAX) * 1000)?;
-            if burst / MAX_BURST_S > rate {
+            if burst > rate * MAX_BURST_S {
                 document.error(
                     item.node,
                     format!("`{key}` is more than an hour's worth of `{rate_key} = {rate}`"),

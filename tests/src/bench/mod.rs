@@ -5,6 +5,7 @@
 
 mod memory;
 mod packets;
+mod paths;
 mod publish;
 mod report;
 
@@ -33,6 +34,9 @@ pub struct BenchArgs {
     /// Publishes of each kind
     #[arg(long, default_value_t = 5)]
     publishes: usize,
+    /// Only compare the packet path with that of another build: directory with its object `generation`
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
     /// Also write everything as JSON to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -57,6 +61,11 @@ pub struct Figures {
 
 /// Runs the benchmark and prints its tables.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if let Some(against) = &args.against {
+        let rows = paths::measure(against, args.rounds, args.packets)?;
+        report::print_paths(&rows);
+        return write_json(args, &rows);
+    }
     let kernel =
         std::fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the kernel's release")?;
     let world: Arc<Location> = crate::images::world()?;
@@ -77,8 +86,12 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         memory,
     };
     report::print(&figures);
+    write_json(args, &figures)
+}
+
+fn write_json(args: &BenchArgs, figures: &impl Serialize) -> anyhow::Result<()> {
     if let Some(path) = &args.json {
-        let json = serde_json::to_vec_pretty(&figures)?;
+        let json = serde_json::to_vec_pretty(figures)?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

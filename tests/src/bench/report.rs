@@ -1,6 +1,6 @@
 //! The figures as tables of Markdown, ready for the README.
 
-use super::Figures;
+use super::{Figures, paths::PathRow};
 
 /// Prints everything.
 pub fn print(figures: &Figures) {
@@ -51,4 +51,17 @@ pub fn print(figures: &Figures) {
         mib(memory.daemon_rss_bytes),
         mib(memory.daemon_peak_bytes)
     );
+}
+
+/// Prints the comparison of two builds.
+pub fn print_paths(rows: &[PathRow]) {
+    println!("| one prefix, one frame | before, ns | this build, ns | ratio: min | median | max |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    for row in rows {
+        let [min, median, max] = row.ratio;
+        println!(
+            "| {} | {:.0} | {:.0} | {min:.3} | **{median:.3}** | {max:.3} |",
+            row.name, row.before_ns[1], row.ns[1]
+        );
+    }
 }

@@ -3,7 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::{
+    maps::{HashMap, Map, MapData},
+    programs::{SchedClassifier, TcAttachType},
+};
 use cordon::{
     dataplane::{Dataplane, Settings, detach_all},
     host::{EgressHook, ModeChoice},
@@ -13,7 +16,10 @@ use integration_tests::{
     lab::{EDGE_IFNAME, Lab},
     scratch::Scratch,
 };
-use probe_common::{Flow, FlowKey, map_name};
+use probe_common::{
+    Flow, FlowKey,
+    map_name::{self, program},
+};
 
 use super::{Host, block_ru};
 
@@ -43,11 +49,14 @@ fn filters(lab: &Lab) -> String {
     output(tc)
 }
 
-/// How many tcx programs are attached to the edge.
+/// How many of cordon's programs see packets leave the edge by tcx.
 fn n_tcx(lab: &Lab) -> usize {
-    let mut bpftool = lab.edge.command("bpftool");
-    bpftool.args(["net", "show", "dev", EDGE_IFNAME]);
-    output(bpftool).matches("tcx/egress cordon_egress").count()
+    let query = || SchedClassifier::query_tcx(EDGE_IFNAME, TcAttachType::Egress);
+    let (_, programs) = lab.edge.run(query).unwrap();
+    let own = programs
+        .iter()
+        .filter(|program| program.name_as_str() == Some(program::EGRESS));
+    own.count()
 }
 
 fn output(mut command: Command) -> String {
@@ -57,7 +66,7 @@ fn output(mut command: Command) -> String {
 }
 
 fn n_own(filters: &str) -> usize {
-    filters.matches("cordon_egress").count()
+    filters.matches("handle 0x636f7264").count()
 }
 
 fn open(lab: &Lab, scratch: &Scratch, egress: EgressHook) -> Dataplane {
@@ -101,12 +110,12 @@ fn a_filter_on_clsact_is_taken_up_and_removed_and_no_other_is_touched() {
     tc(
         &lab,
         &format!(
-            "filter add dev {EDGE_IFNAME} egress prio 1 protocol ip u32 match ip dst 192.0.2.1/32 action ok"
+            "filter add dev {EDGE_IFNAME} egress prio 1 protocol ip u32 match ip dst 192.0.2.1/32 flowid 1:1"
         ),
     );
     tc(
         &lab,
-        &format!("filter add dev {EDGE_IFNAME} egress prio 9 protocol all u32 match u32 0 0 action ok"),
+        &format!("filter add dev {EDGE_IFNAME} egress prio 9 protocol ip u32 match u32 0 0 flowid 1:1"),
     );
     let foreign = filters(&lab);
     assert!(foreign.contains("u32"), "the control: {foreign}");

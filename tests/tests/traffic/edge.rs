@@ -12,17 +12,17 @@ use integration_tests::{
 };
 
 /// Addresses of the tests' own database.
-pub(super) const RU: [&str; 2] = ["81.0.7.7", "2a01:100::7"];
-pub(super) const NL: [&str; 2] = ["82.0.7.7", "2a02:100::7"];
-pub(super) const BY: [&str; 2] = ["83.0.7.7", "2a03:100::7"];
+pub(crate) const RU: [&str; 2] = ["81.0.7.7", "2a01:100::7"];
+pub(crate) const NL: [&str; 2] = ["82.0.7.7", "2a02:100::7"];
+pub(crate) const BY: [&str; 2] = ["83.0.7.7", "2a03:100::7"];
 /// In no network of the database.
-pub(super) const UNKNOWN: [&str; 2] = ["84.0.7.7", "2a04:100::7"];
-pub(super) const LAN: [&str; 2] = ["10.1.2.3", "fd00::3"];
+pub(crate) const UNKNOWN: [&str; 2] = ["84.0.7.7", "2a04:100::7"];
+pub(crate) const LAN: [&str; 2] = ["10.1.2.3", "fd00::3"];
 /// In the Netherlands, and failsafe by the host file.
-pub(super) const FAILSAFE: [&str; 2] = ["82.0.9.9", "2a02:100::9"];
+pub(crate) const FAILSAFE: [&str; 2] = ["82.0.9.9", "2a02:100::9"];
 
 /// Blocks Russia and Belarus; Belarus for exempt customers too.
-pub(super) const BLOCK_LIST: &str = r#"
+pub(crate) const BLOCK_LIST: &str = r#"
 version = 1
 default = "pass"
 unknown = "pass"
@@ -40,7 +40,7 @@ no_exemptions = true
 "#;
 
 /// Drops everything there is a word for.
-pub(super) const DROP_ALL: &str = r#"
+pub(crate) const DROP_ALL: &str = r#"
 version = 1
 default = "drop"
 unknown = "drop"
@@ -58,14 +58,14 @@ fn database() -> MmdbWriter {
 }
 
 /// A lab with the tests' database on disk; the daemon comes with [`Edge::start`].
-pub(super) struct Edge {
-    pub(super) lab: Lab,
+pub(crate) struct Edge {
+    pub(crate) lab: Lab,
     database: PathBuf,
     _scratch: Scratch,
 }
 
 impl Edge {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scratch = Scratch::new().unwrap();
         let path = scratch.path().join("countries.mmdb");
         database().write(&path).unwrap();
@@ -76,16 +76,23 @@ impl Edge {
         }
     }
 
-    pub(super) fn start(&self, policy: &str) -> Cordon<'_> {
+    /// The host file of the tests' daemon.
+    pub(crate) fn host_file(&self) -> HostFile {
+        HostFile {
+            failsafe: vec![format!("{}/32", FAILSAFE[0]), format!("{}/128", FAILSAFE[1])],
+            database: Some(self.database.clone()),
+            ..HostFile::default()
+        }
+    }
+
+    pub(crate) fn start(&self, policy: &str) -> Cordon<'_> {
         self.start_in_mode("allow-skb", policy)
     }
 
-    pub(super) fn start_in_mode(&self, xdp_mode: &str, policy: &str) -> Cordon<'_> {
+    pub(crate) fn start_in_mode(&self, xdp_mode: &str, policy: &str) -> Cordon<'_> {
         let host_file = HostFile {
-            failsafe: vec![format!("{}/32", FAILSAFE[0]), format!("{}/128", FAILSAFE[1])],
-            database: Some(self.database.clone()),
             xdp_mode: xdp_mode.to_owned(),
-            ..HostFile::default()
+            ..self.host_file()
         };
         let cordon = Cordon::start(&self.lab, &host_file).unwrap();
         cordon.apply(policy).unwrap();
@@ -94,7 +101,7 @@ impl Edge {
     }
 
     /// Probes from all these addresses at once; each must meet what stands beside it, by every protocol.
-    pub(super) fn expect(&self, when: &str, expected: &[(&[&str], Outcome)]) {
+    pub(crate) fn expect(&self, when: &str, expected: &[(&[&str], Outcome)]) {
         let rows: Vec<(IpAddr, Outcome)> = expected
             .iter()
             .flat_map(|(sources, outcome)| sources.iter().map(|source| (address(source), *outcome)))
@@ -107,7 +114,7 @@ impl Edge {
 
     /// Applies a policy that ends something soon, and looks at it before that end; gives the end. Should a slow
     /// machine not get there in time, the end is put off.
-    pub(super) fn before_the_end(
+    pub(crate) fn before_the_end(
         &self,
         cordon: &Cordon<'_>,
         policy: impl Fn(Instant) -> String,
@@ -140,7 +147,7 @@ impl Edge {
     }
 
     /// What `ip` says about the XDP program on the interface.
-    pub(super) fn xdp_program(&self) -> Option<String> {
+    pub(crate) fn xdp_program(&self) -> Option<String> {
         let link = self.lab.edge_link().unwrap();
         link.lines()
             .map(str::trim)
@@ -149,29 +156,29 @@ impl Edge {
     }
 }
 
-pub(super) fn address(text: &str) -> IpAddr {
+pub(crate) fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-pub(super) fn sleep_past(until: Instant) {
+pub(crate) fn sleep_past(until: Instant) {
     while Instant::now() <= until {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-pub(super) fn exemption(prefixes: &[&str], until: Instant) -> String {
+pub(crate) fn exemption(prefixes: &[&str], until: Instant) -> String {
     format!(
         "\n[[exemption]]\nprefixes = {prefixes:?}\nreference = \"CASE-1\"\nreason = \"test\"\nuntil = {until}\n"
     )
 }
 
-pub(super) fn deny(prefixes: &[&str], until: Option<Instant>) -> String {
+pub(crate) fn deny(prefixes: &[&str], until: Option<Instant>) -> String {
     let until = until
         .map(|until| format!("until = {until}\n"))
         .unwrap_or_default();
     format!("\n[[deny]]\nprefixes = {prefixes:?}\nreason = \"test\"\n{until}")
 }
 
-pub(super) fn in_an_hour() -> Instant {
+pub(crate) fn in_an_hour() -> Instant {
     Instant(Instant::now().0 + 3600)
 }

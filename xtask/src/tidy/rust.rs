@@ -6,7 +6,7 @@ use super::{File, Finding, code_only};
 const MAX_LINES: usize = 500;
 
 /// The only places for `unsafe`, by the start of the path, each with its reason.
-const UNSAFE_PLACES: [(&str, &str); 12] = [
+const UNSAFE_PLACES: [(&str, &str); 13] = [
     ("probe-ebpf/src/packet.rs", "the one packet accessor"),
     ("probe-ebpf/src/maps/", "wrappers of map access"),
     ("probe-ebpf/src/clock.rs", "the kernel's clock"),
@@ -29,6 +29,7 @@ const UNSAFE_PLACES: [(&str, &str); 12] = [
         "system calls that aya has no call for",
     ),
     ("probe-userspace/src/daemon/clock.rs", "clock_gettime"),
+    ("probe-userspace/src/link/ethtool.rs", "an ioctl"),
     ("probe-userspace/build.rs", "environment of the inner build"),
     // Namespaces, sockets bound in them, raw frames.
     ("tests/src/", "system calls of the lab"),

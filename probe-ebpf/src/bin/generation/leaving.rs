@@ -1,13 +1,17 @@
 //! Leaving packets: for orders with `direction = "both"`, the destination is judged like a source.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use probe_common::{
     Action, Reason,
     l4::{Extension, MAX_EXTENSION_HEADERS, extension},
     limits::VLAN_MAX_DEPTH,
     scope::UNTAGGED,
 };
-use probe_ebpf::{parse::Address, record::count, skb::read};
+use probe_ebpf::{
+    parse::Address,
+    record::count,
+    skb::{load, read},
+};
 
 use crate::{
     act::Draft,
@@ -29,18 +33,19 @@ const PROTO_UDP: u8 = 17;
 const ETHERTYPE_OFFSET: usize = 12;
 const VLAN_TAG_LEN: usize = 4;
 const VLAN_ID_MASK: u16 = 0x0fff;
-/// No transport header begins behind it; the verifier must see that offsets are small.
-const OFFSET_MASK: usize = 0x7fff;
 
 /// What a leaving packet says about itself.
 struct Leaving<'a> {
     ctx: &'a TcContext,
     local: Address,
     remote: Address,
-    /// `None`: unknown.
-    protocol: Option<u8>,
-    /// Where the header of `protocol` begins; `None` in a later fragment.
-    offset: Option<usize>,
+    /// IPv4 protocol, or the next header that IPv6's fixed header names.
+    protocol: u8,
+    /// Where the header of `protocol` begins.
+    offset: usize,
+    /// IPv4: any fragment but the first.
+    is_later_fragment: bool,
+    is_v6: bool,
     vlan: u16,
 }
 
@@ -65,8 +70,7 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
     let verdict = judgement.verdict_as(Action::Drop, Reason::EgressDrop);
     let bytes = u64::from(ctx.len());
     if Draft::is_drawn(false) {
-        let transport = Transport::new(leaving.protocol, leaving.ports());
-        let draft = Draft::new(transport, leaving.vlan);
+        let draft = Draft::new(leaving.transport(), leaving.vlan);
         draft.tell(Some(remote.address()), ifindex, verdict, bytes);
     }
     count(&COUNTERS, verdict, bytes);
@@ -108,13 +112,14 @@ impl<'a> Leaving<'a> {
     #[inline(always)]
     fn read_ipv4(ctx: &'a TcContext, offset: usize, vlan: u16) -> Option<Self> {
         let header: [u8; 20] = read(ctx, offset)?;
-        let is_later_fragment = header[6] & 0x1f != 0 || header[7] != 0;
         Some(Self {
             ctx,
             local: Address::V4([header[12], header[13], header[14], header[15]]),
             remote: Address::V4([header[16], header[17], header[18], header[19]]),
-            protocol: Some(header[9]),
-            offset: (!is_later_fragment).then_some(offset + usize::from(header[0] & 0x0f) * 4),
+            protocol: header[9],
+            offset: offset + usize::from(header[0] & 0x0f) * 4,
+            is_later_fragment: header[6] & 0x1f != 0 || header[7] != 0,
+            is_v6: false,
             vlan,
         })
     }
@@ -122,52 +127,70 @@ impl<'a> Leaving<'a> {
     #[inline(always)]
     fn read_ipv6(ctx: &'a TcContext, offset: usize, vlan: u16) -> Option<Self> {
         let [next_header] = read(ctx, offset + 6)?;
-        let mut leaving = Self {
+        Some(Self {
             ctx,
             local: Address::V6(read(ctx, offset + 8)?),
             remote: Address::V6(read(ctx, offset + 24)?),
-            protocol: None,
-            offset: None,
+            protocol: next_header,
+            offset: offset + 40,
+            is_later_fragment: false,
+            is_v6: true,
             vlan,
+        })
+    }
+
+    #[inline(always)]
+    fn transport(&self) -> Transport {
+        if self.is_later_fragment {
+            return Transport::new(Some(self.protocol), None);
+        }
+        let start = self.offset as u64 | u64::from(self.protocol) << 32 | u64::from(self.is_v6) << 40;
+        Transport::from_word(cordon_leaving_transport(self.ctx.skb.skb, start))
+    }
+}
+
+/// What stands behind the IP header of a leaving packet. `start`: where, 32 bits; the first header, 8 bits; whether it
+/// is IPv6, so that it may be an extension header.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_leaving_transport(ctx: *mut __sk_buff, start: u64) -> u64 {
+    let ctx = &TcContext::new(ctx);
+    let offset = start as u32 as usize;
+    let protocol = (start >> 32) as u8;
+    let (protocol, offset) = if start >> 40 == 0 {
+        (Some(protocol), Some(offset))
+    } else {
+        behind_extensions(ctx, offset, protocol)
+    };
+    let ports = match (protocol, offset) {
+        (Some(PROTO_TCP | PROTO_UDP), Some(offset)) => load(ctx, offset)
+            .map(|[l0, l1, r0, r1]| (u16::from_be_bytes([l0, l1]), u16::from_be_bytes([r0, r1]))),
+        _ => None,
+    };
+    Transport::new(protocol, ports).word()
+}
+
+/// Follows IPv6 extension headers: the protocol behind them, and where it begins, as far as that can be told.
+#[inline(always)]
+fn behind_extensions(ctx: &TcContext, mut offset: usize, mut next_header: u8) -> (Option<u8>, Option<usize>) {
+    for _ in 0..=MAX_EXTENSION_HEADERS {
+        let Some(kind) = extension(next_header) else {
+            return (Some(next_header), Some(offset));
         };
-        leaving.walk(offset + 40, next_header);
-        Some(leaving)
-    }
-
-    /// Follows the extension headers.
-    #[inline(always)]
-    fn walk(&mut self, mut offset: usize, mut next_header: u8) {
-        for _ in 0..=MAX_EXTENSION_HEADERS {
-            let Some(kind) = extension(next_header) else {
-                self.protocol = Some(next_header);
-                self.offset = Some(offset);
-                return;
+        let Some([next, second, fragment_high, fragment_low]) = load(ctx, offset) else {
+            return (None, None);
+        };
+        next_header = next;
+        let is_later_fragment = fragment_high != 0 || fragment_low & 0xf8 != 0;
+        if kind == Extension::Fragment && is_later_fragment {
+            return match extension(next_header) {
+                Some(_) => (None, None),
+                None => (Some(next_header), None),
             };
-            let Some([next, second, fragment_high, fragment_low]) = read(self.ctx, offset) else {
-                return;
-            };
-            next_header = next;
-            let is_later_fragment = fragment_high != 0 || fragment_low & 0xf8 != 0;
-            if kind == Extension::Fragment && is_later_fragment {
-                self.protocol = match extension(next_header) {
-                    Some(_) => None,
-                    None => Some(next_header),
-                };
-                return;
-            }
-            offset = (offset + kind.len(second) as usize) & OFFSET_MASK;
         }
+        offset += kind.len(second) as usize;
     }
-
-    /// Local and remote port, host byte order.
-    #[inline(always)]
-    fn ports(&self) -> Option<(u16, u16)> {
-        if !matches!(self.protocol, Some(PROTO_TCP | PROTO_UDP)) {
-            return None;
-        }
-        let [l0, l1, r0, r1] = read(self.ctx, self.offset?)?;
-        Some((u16::from_be_bytes([l0, l1]), u16::from_be_bytes([r0, r1])))
-    }
+    (None, None)
 }
 
 impl scope::Heading for Leaving<'_> {
@@ -183,9 +206,10 @@ impl scope::Heading for Leaving<'_> {
 
     #[inline(always)]
     fn endpoint(&self) -> Endpoint {
+        let transport = self.transport();
         Endpoint {
-            protocol: self.protocol,
-            port: self.ports().map(|(local, _)| local),
+            protocol: transport.protocol(),
+            port: transport.ports().map(|(local, _)| local),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A function of its own for the verifier: walking extension headers is many paths, and all that follows would be gone
 //! through once for each of them.
 
+use core::hint::black_box;
+
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_ebpf::{
     l4::{l4, opens_connection},
@@ -26,10 +28,11 @@ const OFFSET_MASK: u64 = 0x7fff;
 pub struct Transport(u64);
 
 impl Transport {
-    /// From one word, as global functions take it.
+    /// From one word, as global functions take and give it. The compiler knows which bits can be set, the verifier does
+    /// not: so the compiler must not leave masks away.
     #[inline(always)]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
+    pub fn from_word(word: u64) -> Self {
+        Self(black_box(word))
     }
 
     /// As one word.
@@ -41,7 +44,7 @@ impl Transport {
     /// Reads them.
     #[inline(always)]
     pub fn of(ctx: &XdpContext, facts: &Facts) -> Self {
-        Self(cordon_transport(ctx.ctx, word::pack(facts)))
+        Self::from_word(cordon_transport(ctx.ctx, word::pack(facts)))
     }
 
     /// Puts together what was read otherwise. Ports: source and destination, host byte order.

@@ -29,8 +29,14 @@ impl Engine {
         let (policy, diagnostics) = build::parse_policy(&request.file, &request.text)?;
         let location = self.load_location()?;
         let now = Instant::now();
-        let (image, diagnostics) =
-            build::compile_policy(&policy, &request.text, &location, now, diagnostics)?;
+        let (image, diagnostics) = build::compile_policy(
+            &policy,
+            &request.text,
+            &location,
+            now,
+            &self.settings.host.frame,
+            diagnostics,
+        )?;
         // Compiling takes seconds, in which a confirm deadline may pass.
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
@@ -210,6 +216,8 @@ impl Engine {
                 .map_err(Refusal::failed)?;
             self.in_force = Some(baseline);
         }
+        // Before the first packet is redirected, not after it.
+        self.set_targets(Some(image));
         self.dataplane.publish(image, confirm).map_err(Refusal::failed)
     }
 

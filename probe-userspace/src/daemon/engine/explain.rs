@@ -10,36 +10,45 @@ use crate::{
     compile::{Image, Query},
     daemon::{
         Refusal,
-        api::{Explained, VerdictNames},
+        api::{ExplainQuery, Explained, VerdictNames},
         fixed::{explanation, fixed_verdict},
     },
     instant::Instant,
 };
 
 impl Engine {
-    pub(super) fn explain(&self, address: IpAddr) -> Result<Explained, Refusal> {
+    pub(super) fn explain(&self, asked: &ExplainQuery) -> Result<Explained, Refusal> {
         let Some(in_force) = &self.in_force else {
             return Err(Refusal::conflict(
                 "no policy that the daemon knows is in force: see `cordon status`",
             ));
         };
+        let address = asked.ip;
+        let heading = asked.heading();
+        if let Some(contradiction) = heading.contradiction(address) {
+            return Err(Refusal::with_status(400, contradiction));
+        }
         let image = &in_force.image;
-        let failsafe = self.settings.failsafe_prefixes();
+        let failsafe = self.failsafe_prefixes();
         let now = Instant::now();
         let query = Query {
-            heading: crate::compile::Heading::default(),
+            heading,
             address,
             now,
             failsafe: &failsafe,
         };
-        let fixed = fixed_verdict(address);
         let state = self.dataplane.state().map_err(Refusal::failed)?;
+        let live = self
+            .dataplane
+            .judge_packet(address, &query.heading, now)
+            .map_err(Refusal::failed)?;
+        let fixed = fixed_verdict(address, &image.frame).or_else(|| own_address(live.0));
+        let judged = [address, image.judged_source(address)];
         let expected = match (fixed, state.halted) {
-            (Some((verdict, _)), _) => verdict,
-            (None, Some(_)) => in_halt(image.verdict(&query), address, &failsafe),
-            (None, None) => image.verdict(&query),
+            (Some((verdict, _)), _) => (verdict, 0),
+            (None, Some(_)) => in_halt(image.decide(&query), &judged, &failsafe),
+            (None, None) => image.decide(&query),
         };
-        let live = self.dataplane.judge(address, now).map_err(Refusal::failed)?;
         Ok(Explained {
             explanation: match fixed {
                 Some((verdict, why)) => explanation(address, verdict, why),
@@ -52,18 +61,28 @@ impl Engine {
     }
 }
 
-/// What a halt makes of a verdict: control traffic is judged before the halt is looked at.
-fn in_halt(verdict: Verdict, address: IpAddr, failsafe: &[IpNet]) -> Verdict {
-    if !verdict.reason.has_class() {
-        verdict
-    } else if failsafe.iter().any(|prefix| prefix.contains(&address)) {
-        Verdict::without_class(Action::Pass, Reason::HaltedFailsafe)
+/// A martian that the address itself does not show to be one: only the kernel's table knows this host's addresses.
+fn own_address(live: Verdict) -> Option<(Verdict, &'static str)> {
+    (live.reason == Reason::Martian).then_some((
+        live,
+        "always dropped: an address of this host itself cannot come by the wire (host file: martians)",
+    ))
+}
+
+/// What a halt makes of a verdict: control traffic is judged before the halt is looked at. `judged` are the source
+/// and the address inside it.
+fn in_halt(decided: (Verdict, u8), judged: &[IpAddr], failsafe: &[IpNet]) -> (Verdict, u8) {
+    let is_failsafe = |address| failsafe.iter().any(|prefix| prefix.contains(address));
+    if !decided.0.reason.has_class() {
+        decided
+    } else if judged.iter().any(is_failsafe) {
+        (Verdict::without_class(Action::Pass, Reason::HaltedFailsafe), 0)
     } else {
-        Verdict::without_class(Action::Drop, Reason::Halted)
+        (Verdict::without_class(Action::Drop, Reason::Halted), 0)
     }
 }
 
-fn names(image: &Image, verdict: Verdict) -> VerdictNames {
+fn names(image: &Image, (verdict, tier): (Verdict, u8)) -> VerdictNames {
     VerdictNames {
         action: verdict.action.name().to_owned(),
         reason: verdict.reason.name().to_owned(),
@@ -71,6 +90,7 @@ fn names(image: &Image, verdict: Verdict) -> VerdictNames {
             .reason
             .has_class()
             .then(|| image.location.classes.name(verdict.class).to_owned()),
+        tier: image.tier(verdict, tier).map(|tier| tier.name),
     }
 }
 
@@ -87,7 +107,10 @@ mod tests {
             class: 2,
         };
         let link_local = Verdict::without_class(Action::Pass, Reason::LinkLocal);
-        let judge = |verdict, address: &str| in_halt(verdict, address.parse().unwrap(), &failsafe).reason;
+        let judge = |verdict, address: &str| {
+            let judged = [address.parse().unwrap(), address.parse().unwrap()];
+            in_halt((verdict, 0), &judged, &failsafe).0.reason
+        };
         assert_eq!(judge(passes, "203.0.113.1"), Reason::Halted);
         assert_eq!(judge(passes, "198.51.100.1"), Reason::HaltedFailsafe);
         assert_eq!(judge(link_local, "fe80::1"), Reason::LinkLocal);

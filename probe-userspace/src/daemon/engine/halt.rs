@@ -93,7 +93,7 @@ impl Engine {
     fn check_halt(&self, request: &HaltRequest) -> Result<Vec<CutOff>, Refusal> {
         let mut surroundings = Surroundings::read(Path::new("/"));
         surroundings.add(Role::SshPeer, request.ssh_peer);
-        let cut_off = preflight::cut_off_by_halt(&self.settings.failsafe_prefixes(), &surroundings);
+        let cut_off = preflight::cut_off_by_halt(&self.failsafe_prefixes(), &surroundings);
         let is_peer = |cut_off: &&CutOff| cut_off.role == Role::SshPeer;
         if request.override_lockout || !cut_off.iter().any(|cut_off| is_peer(&cut_off)) {
             return Ok(cut_off);

@@ -3,12 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
-use crate::{daemon::problems::Topic, dataplane::Attached};
+use crate::{
+    daemon::problems::Topic,
+    dataplane::{Attached, DataplaneError, Mode},
+    host::ModeChoice,
+    link::{self, Features, Link, Obstacle, Place},
+};
 
-/// Interfaces that this process found or made attached: name and index.
+/// Interfaces that this process found or made attached.
 #[derive(Debug, Default)]
 pub(super) struct Attachments {
+    /// Name and index.
     known: BTreeMap<String, u32>,
+    /// Index of those that run in skb mode although native was allowed, and why.
+    slow: BTreeMap<u32, String>,
 }
 
 impl Attachments {
@@ -42,24 +50,34 @@ impl Engine {
             }
         };
         self.problems.clear(&Topic::Interfaces);
-        let names: Vec<String> = self.configured().map(str::to_owned).collect();
-        for ifname in names {
-            match self.attach_one(&ifname, &attached) {
-                Ok(()) => self.problems.clear(&Topic::Interface(ifname)),
-                Err(text) => self.problems.set(Topic::Interface(ifname), text),
+        for (ifname, obstacle) in self.network.placement.obstacles.clone() {
+            let text = match obstacle {
+                Obstacle::Absent { .. } => obstacle.to_string(),
+                _ => format!("cannot attach to {ifname}: {obstacle}"),
+            };
+            self.problems.set(Topic::Interface(ifname), text);
+        }
+        for place in self.network.placement.places.clone() {
+            let topic = Topic::Interface(place.configured.clone());
+            match self.attach_one(&place, &attached) {
+                Ok(()) => self.problems.clear(&topic),
+                Err(text) => self.problems.set(topic, text),
             }
         }
     }
 
-    fn attach_one(&mut self, ifname: &str, attached: &[Attached]) -> Result<(), String> {
-        let Some(ifindex) = ifindex_of(ifname) else {
-            return Err(format!(
-                "interface {ifname} does not exist: attached as soon as it does"
-            ));
-        };
-        if attached.iter().any(|entry| entry.ifindex == ifindex) {
-            self.attachments.known.insert(ifname.to_owned(), ifindex);
-            return Ok(());
+    fn attach_one(&mut self, place: &Place, attached: &[Attached]) -> Result<(), String> {
+        let (ifname, ifindex) = (&place.ifname, place.ifindex);
+        if place.vlan.is_some() && !self.network.has_vlan_filter {
+            let is_whole = |other: &Place| other.ifindex == ifindex && other.vlan.is_none();
+            if !self.network.placement.places.iter().any(is_whole) {
+                let ifname = place.configured.clone();
+                return Err(Obstacle::LateVlan { ifname }.to_string());
+            }
+        }
+        if let Some(entry) = attached.iter().find(|entry| entry.ifindex == ifindex) {
+            self.attachments.known.insert(ifname.clone(), ifindex);
+            return self.is_as_wanted(entry);
         }
         if self.attachments.known.get(ifname) == Some(&ifindex) {
             return Err(format!(
@@ -71,13 +89,95 @@ impl Engine {
                 "not attached to {ifname}: the failsafe prefixes could not be set; tried again every second"
             ));
         }
-        let attached = self
+        if self.network.has_vlan_filter && self.problems.has(&Topic::Network) {
+            return Err(format!(
+                "not attached to {ifname}: the VLANs to judge could not be set; tried again every second"
+            ));
+        }
+        let entry = self
+            .attach(ifname, ifindex)
+            .map_err(|text| format!("cannot attach to {ifname}: {text}"))?;
+        tracing::info!(ifname, ifindex, mode = ?entry.mode, "attached");
+        self.attachments.known.insert(ifname.clone(), ifindex);
+        self.is_as_wanted(&entry)
+    }
+
+    /// Native first, where that is allowed, so that the reason is known if it has to be skb.
+    fn attach(&mut self, ifname: &str, ifindex: u32) -> Result<Attached, String> {
+        let choice = self.settings.host.mode;
+        let features = features(ifname);
+        let has_vlans = self
+            .network
+            .placement
+            .vlans()
+            .iter()
+            .any(|(it, _)| *it == ifindex);
+        let link = self.link(ifindex);
+        if let Some(obstacle) = link::check(&link, &features, has_vlans) {
+            return Err(obstacle.to_string());
+        }
+        let first = match choice {
+            ModeChoice::AllowSkb => ModeChoice::RequireNative,
+            choice => choice,
+        };
+        let error = match self.dataplane.attach(ifname, first) {
+            Ok(entry) => return Ok(entry),
+            Err(error) => error,
+        };
+        let obstacle = self.advise(ifindex, &features, &error);
+        if choice != ModeChoice::AllowSkb || !matches!(error, DataplaneError::NoNative { .. }) {
+            return Err(obstacle.text(choice));
+        }
+        let entry = self
             .dataplane
-            .attach(ifname, self.settings.host.mode)
-            .map_err(|error| format!("cannot attach to {ifname}: {error}"))?;
-        tracing::info!(ifname, ifindex = attached.ifindex, mode = ?attached.mode, "attached");
-        self.attachments.known.insert(ifname.to_owned(), ifindex);
-        Ok(())
+            .attach(ifname, ModeChoice::Skb)
+            .map_err(|error| self.advise(ifindex, &features, &error).text(choice))?;
+        self.attachments.slow.insert(ifindex, obstacle.text(choice));
+        Ok(entry)
+    }
+
+    /// An interface in skb mode is judged, but not as the host file would have it.
+    fn is_as_wanted(&mut self, entry: &Attached) -> Result<(), String> {
+        let ifname = &entry.ifname;
+        match (entry.mode, self.settings.host.mode) {
+            (Mode::Native, ModeChoice::Skb) => Err(format!(
+                "{ifname} is attached in native mode, as before: for `xdp_mode = \"skb\"`, `cordon detach` and restart the \
+                 daemon"
+            )),
+            (Mode::Skb, ModeChoice::RequireNative) => Err(format!(
+                "{ifname} is attached in the slower skb mode, as before: for `xdp_mode = \"require-native\"`, \
+                 `cordon detach` and restart the daemon"
+            )),
+            (Mode::Skb, ModeChoice::AllowSkb) => {
+                if !self.attachments.slow.contains_key(&entry.ifindex) {
+                    // It was attached by an earlier process.
+                    let link = self.link(entry.ifindex);
+                    let why = link::why_skb(&link, &self.network.links, &features(ifname));
+                    self.attachments.slow.insert(entry.ifindex, why.to_string());
+                }
+                let why = &self.attachments.slow[&entry.ifindex];
+                Err(format!("{ifname} runs in the slower skb mode: {why}"))
+            }
+            (Mode::Native, _) | (Mode::Skb, ModeChoice::Skb) => {
+                self.attachments.slow.remove(&entry.ifindex);
+                Ok(())
+            }
+        }
+    }
+
+    /// A fresh look, for an answer: a program or an MTU may have changed since the last one.
+    fn advise(&self, ifindex: u32, features: &Features, error: &DataplaneError) -> Obstacle {
+        let links = link::snapshot().unwrap_or_default();
+        match link::by_index(&links, ifindex) {
+            Some(link) => link::advise(link, &links, features, error),
+            None => Obstacle::Other(error.to_string()),
+        }
+    }
+
+    fn link(&self, ifindex: u32) -> Link {
+        link::by_index(&self.network.links, ifindex)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Detaches from interfaces that the host file does not name any more. Only at start, when the file was read.
@@ -86,11 +186,16 @@ impl Engine {
             return;
         };
         // It may be the absent one by another name: a renamed interface must not be left open.
-        if let Some(absent) = self.configured().find(|ifname| ifindex_of(ifname).is_none()) {
+        let obstacles = &self.network.placement.obstacles;
+        let absent = obstacles
+            .iter()
+            .find(|(_, obstacle)| matches!(obstacle, Obstacle::Absent { .. }));
+        if let Some((absent, _)) = absent {
             tracing::warn!("{absent} is absent: what the host file does not name stays attached");
             return;
         }
-        let listed: Vec<u32> = self.configured().filter_map(ifindex_of).collect();
+        let places = &self.network.placement.places;
+        let listed: Vec<u32> = places.iter().map(|place| place.ifindex).collect();
         for entry in attached {
             // An interface may have been renamed in the system and in the host file: its index counts.
             if entry.ifindex == 0
@@ -118,6 +223,7 @@ impl Engine {
     }
 }
 
-fn ifindex_of(ifname: &str) -> Option<u32> {
-    nix::net::if_::if_nametoindex(ifname).ok()
+/// What the driver says; nothing, if it cannot be asked.
+fn features(ifname: &str) -> Features {
+    link::features(ifname).unwrap_or_default()
 }

@@ -7,10 +7,12 @@ mod apply;
 mod explain;
 mod halt;
 mod interfaces;
+mod network;
 mod start;
 mod status;
+mod watchers;
 
-use std::{sync::Arc, thread};
+use std::{fs::File, sync::Arc, thread};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,19 +20,24 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Refusal,
     api::{
-        Applied, ApplyRequest, Confirmed, Explained, HaltReply, HaltRequest, LastPublish, ResumeReply, Status,
+        Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
+        ResumeReply, Status,
     },
     build,
     clock::{ClockWatch, Step, wall_offset_ns},
+    events::{Hub, Naming},
     problems::{Problems, Topic},
     settings::Settings,
     store::{HostState, Store},
 };
 use crate::{
     compile::Image,
-    dataplane::{self, Dataplane},
+    dataplane::{self, Dataplane, EventRing},
     geo::Location,
 };
+
+/// How often leases are read, and interfaces in case that netlink told of no change.
+const LOOK_INTERVAL_S: u64 = 30;
 
 /// Everything that can happen to the engine.
 #[derive(Debug)]
@@ -47,8 +54,12 @@ pub enum Event {
     Halt(HaltRequest, u32, Reply<HaltReply>),
     /// Back to the policy.
     Resume(u32, Reply<ResumeReply>),
-    /// Judge an address.
-    Explain(std::net::IpAddr, Reply<Explained>),
+    /// Judge a packet.
+    Explain(ExplainQuery, Reply<Explained>),
+    /// An interface or an address has changed.
+    Network,
+    /// Events cannot be read any more.
+    EventsFailed(String),
     /// Stop; enforcement stays on.
     Shutdown,
 }
@@ -63,6 +74,8 @@ pub struct Handle {
     pub events: mpsc::Sender<Event>,
     /// The last snapshot of the status; `busy` says whether the engine would answer now.
     pub snapshot: watch::Receiver<Arc<Status>>,
+    /// Sampled verdicts.
+    pub hub: Hub,
 }
 
 /// A policy that the kernel enforces.
@@ -84,24 +97,31 @@ struct Engine {
     fallback: Option<InForce>,
     host_state: HostState,
     problems: Problems,
+    network: network::Network,
     attachments: interfaces::Attachments,
+    /// Seconds since the start, as far as there was nothing else to do.
+    n_ticks: u64,
+    naming: watch::Sender<Arc<Naming>>,
+    /// Keeps other daemons off the state directory.
+    _lock: File,
     last_publish: Option<LastPublish>,
     clock: ClockWatch,
 }
 
 /// Opens the dataplane and starts the thread. Fails only where nothing could be done at all; whatever is pinned
-/// is then left as it is.
-pub fn spawn(settings: Settings) -> anyhow::Result<(Handle, thread::JoinHandle<()>)> {
+/// is then left as it is. Gives the event ring, if there is one, to be emptied by [`Hub::pump`].
+pub fn spawn(settings: Settings) -> anyhow::Result<(Handle, Option<EventRing>, thread::JoinHandle<()>)> {
     let (events, inbox) = mpsc::channel(64);
     let (snapshot, snapshots) = watch::channel(Arc::new(Status::starting()));
+    let (naming, names) = watch::channel(Arc::new(Naming::default()));
     let (opened, is_open) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || {
-            let engine = Engine::open(settings, snapshot);
+            let engine = Engine::open(settings, snapshot, naming);
             match engine {
                 Ok(mut engine) => {
-                    if opened.send(Ok(())).is_ok() {
+                    if opened.send(Ok(engine.open_events())).is_ok() {
                         engine.start();
                         engine.run(inbox);
                     }
@@ -111,26 +131,38 @@ pub fn spawn(settings: Settings) -> anyhow::Result<(Handle, thread::JoinHandle<(
             }
         })
         .context("cannot start the engine's thread")?;
-    is_open.blocking_recv().context("the engine's thread died")??;
+    let ring = is_open.blocking_recv().context("the engine's thread died")??;
     Ok((
         Handle {
             events,
             snapshot: snapshots,
+            hub: Hub::new(names),
         },
+        ring,
         thread,
     ))
 }
 
 impl Engine {
-    fn open(settings: Settings, snapshot: watch::Sender<Arc<Status>>) -> anyhow::Result<Self> {
+    fn open(
+        settings: Settings,
+        snapshot: watch::Sender<Arc<Status>>,
+        naming: watch::Sender<Arc<Naming>>,
+    ) -> anyhow::Result<Self> {
+        let store = Store::new(&settings.state_dir);
+        let lock = store.lock()?;
+        let interfaces = settings.host.interfaces.iter();
+        let network = network::Network::new(interfaces.map(|name| name.value.as_str()));
         let dataplane = Dataplane::open(&dataplane::Settings {
             pin_dir: Some(settings.pin_dir.clone()),
             no_generation_pass: settings.host.no_generation_pass,
-            ..Default::default()
+            egress: settings.host.egress,
+            sizes: settings.host.sizes,
+            vlan_filter: network.has_vlan_filter,
         })
         .with_context(|| format!("cannot open the dataplane in {}", settings.pin_dir.display()))?;
         Ok(Self {
-            store: Store::new(&settings.state_dir),
+            store,
             settings,
             dataplane,
             snapshot,
@@ -139,7 +171,11 @@ impl Engine {
             fallback: None,
             host_state: HostState::default(),
             problems: Problems::default(),
+            network,
             attachments: interfaces::Attachments::default(),
+            n_ticks: 0,
+            naming,
+            _lock: lock,
             last_publish: None,
             clock: ClockWatch::default(),
         })
@@ -147,6 +183,7 @@ impl Engine {
 
     fn run(&mut self, mut inbox: mpsc::Receiver<Event>) {
         self.show(None);
+        self.tell_watchers();
         while let Some(event) = inbox.blocking_recv() {
             self.settle();
             match event {
@@ -174,9 +211,15 @@ impl Engine {
                     log_refusal("resume", uid, &result);
                     answer(reply, result);
                 }
-                Event::Explain(address, reply) => answer(reply, self.explain(address)),
+                Event::Explain(query, reply) => answer(reply, self.explain(&query)),
+                Event::Network => {
+                    self.look_at_network();
+                    self.attach_missing();
+                }
+                Event::EventsFailed(text) => self.problems.set(Topic::Events, text),
                 Event::Shutdown => return,
             }
+            self.tell_watchers();
         }
     }
 
@@ -196,8 +239,16 @@ impl Engine {
             }
         }
         self.forget_ended_halt();
+        self.n_ticks += 1;
+        let is_due = self.n_ticks.is_multiple_of(LOOK_INTERVAL_S);
+        if is_due {
+            self.look_at_leases();
+        }
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
+        }
+        if is_due || self.problems.has(&Topic::Network) || self.problems.has(&Topic::Targets) {
+            self.look_at_network();
         }
         self.attach_missing();
         let result = self.dataplane.tidy();
@@ -217,7 +268,7 @@ impl Engine {
     }
 
     fn set_failsafe(&mut self) {
-        let result = self.dataplane.set_failsafe(&self.settings.failsafe_prefixes());
+        let result = self.dataplane.set_failsafe(&self.failsafe_prefixes());
         self.problems
             .note(Topic::Failsafe, "cannot set the failsafe prefixes", result);
     }

@@ -19,6 +19,7 @@ impl Engine {
         }
         self.sync_clock();
         self.set_failsafe();
+        self.look_at_network();
         self.settle();
         match self.dataplane.state() {
             Ok(state) => {
@@ -29,6 +30,7 @@ impl Engine {
                 .problems
                 .set(Topic::Policy, format!("cannot read the kernel's state: {error}")),
         }
+        self.set_targets(None);
         self.detach_unlisted();
         self.attach_missing();
     }
@@ -152,6 +154,7 @@ impl Engine {
             return;
         }
         let compile_ms = millis(started.elapsed());
+        self.set_targets(Some(&in_force.image));
         match self.dataplane.publish(&in_force.image, None) {
             Ok(published) => {
                 self.note_published(&published, compile_ms);
@@ -205,7 +208,13 @@ impl Engine {
         // Accepted in the future: the clock was wrong then, or is now. What has not ended by now must be kept.
         let now = Instant::now();
         let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
-        match build::build_accepted(&policy.file, &policy.text, location, as_of) {
+        match build::build_accepted(
+            &policy.file,
+            &policy.text,
+            location,
+            as_of,
+            &self.settings.host.frame,
+        ) {
             Ok((image, failed_tests)) => {
                 self.note_failed_tests(path, &failed_tests);
                 Some(image)
@@ -253,6 +262,7 @@ impl Engine {
             build::PASS_EVERYTHING,
             location,
             Instant::now(),
+            &self.settings.host.frame,
         );
         let (image, _) = self.problems.note(
             Topic::Policy,

@@ -1,14 +1,14 @@
 //! The status: what the engine knows, in the API's words.
 
-use probe_common::{ABI_VERSION, FOREVER};
+use probe_common::{ABI_VERSION, Counter, FOREVER};
 
 use super::{Engine, apply::policy_ref};
 use crate::{
     compile::{Image, Override},
     daemon::{
         api::{
-            CounterRow, Database, Generation, Health, Interface, MAX_OVERRIDES_LISTED, OrderRef, OverrideRow,
-            Status,
+            CounterRow, Database, EthertypeRow, EventCounts, Generation, Health, Interface,
+            MAX_OVERRIDES_LISTED, OrderRef, OverrideRow, Status,
         },
         sentence::sentence,
     },
@@ -50,6 +50,7 @@ impl Engine {
         };
         let image = &in_force.image;
         status.policy = Some(policy_ref(image));
+        status.replies = image.replies;
         status.orders = image
             .orders
             .iter()
@@ -76,6 +77,15 @@ impl Engine {
         // The pin of an interface that is gone says nothing any more.
         let present = attached.iter().filter(|attached| attached.ifindex != 0);
         status.interfaces = present.map(interface).collect();
+        let events = self.dataplane.event_counters()?;
+        status.events = EventCounts {
+            is_reporting: self.is_reporting(),
+            written: events.written,
+            lost: events.lost,
+            capped: events.capped,
+        };
+        status.redirect_errors = self.dataplane.redirect_errors()?;
+        status.ethertypes = self.dataplane.ethertypes()?.into_iter().map(ethertype).collect();
         status.counters = self
             .dataplane
             .counters()?
@@ -122,6 +132,10 @@ impl Status {
             n_overrides: 0,
             problems: Vec::new(),
             counters: Vec::new(),
+            events: EventCounts::default(),
+            redirect_errors: 0,
+            ethertypes: Vec::new(),
+            replies: false,
             last_publish: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             abi_version: ABI_VERSION,
@@ -166,6 +180,19 @@ fn interface(attached: &Attached) -> Interface {
             Mode::Native => "native".to_owned(),
             Mode::Skb => "skb".to_owned(),
         },
+        egress: attached.egress.map(str::to_owned),
+    }
+}
+
+/// Type 0 stands for all types that found no place of their own.
+fn ethertype((ethertype, counter): (u16, Counter)) -> EthertypeRow {
+    EthertypeRow {
+        ethertype: match ethertype {
+            0 => "other".to_owned(),
+            ethertype => format!("{ethertype:#06x}"),
+        },
+        packets: counter.packets,
+        bytes: counter.bytes,
     }
 }
 

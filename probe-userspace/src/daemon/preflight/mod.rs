@@ -16,10 +16,13 @@ pub use halt::{CutOff, cut_off_by_halt};
 
 use super::surroundings::Surroundings;
 use crate::{
-    compile::{Image, Query},
+    compile::{Heading, Image, Query},
     host::Host,
     instant::Instant,
 };
+
+/// The way in that counts: where a policy has services, they are asked for this TCP port.
+const SSH_PORT: u16 = 22;
 
 /// Most instants that are asked about.
 const MAX_INSTANTS: usize = 64;
@@ -151,13 +154,14 @@ struct Cause {
 
 fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
     let query = Query {
-        heading: crate::compile::Heading::default(),
+        heading: Heading::default(),
         address,
         now: at,
         failsafe: &[],
     };
-    let verdict = image.verdict(&query);
-    if verdict.action == Action::Pass {
+    let verdict = image.strictest_for_tcp_port(&query, SSH_PORT);
+    // What is marked, limited or sent elsewhere still gets an answer, and a drain ends nothing that is open.
+    if !matches!(verdict.action, Action::Reject | Action::Drop | Action::Drain) {
         return None;
     }
     let class = image.location.classes.name(verdict.class).to_owned();
@@ -182,7 +186,7 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
     let orders: Vec<String> = explanation
         .orders
         .iter()
-        .filter(|(_, _, action)| *action != Action::Pass.name())
+        .filter(|(_, _, action)| *action == verdict.action.name())
         .map(|(id, authority, _)| match authority.as_str() {
             "" => format!("order {id}"),
             authority => format!("order {id} ({authority})"),
@@ -190,9 +194,9 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
         .collect();
     let dropped_by = match (orders.is_empty(), class.as_str()) {
         (false, _) => orders.join(" and "),
-        (true, "unknown") => "unknown = \"drop\"".to_owned(),
-        (true, "lan") => "lan = \"drop\"".to_owned(),
-        (true, _) => "default = \"drop\"".to_owned(),
+        (true, "unknown") => format!("unknown = \"{}\"", explanation.action),
+        (true, "lan") => format!("lan = \"{}\"", explanation.action),
+        (true, _) => format!("default = \"{}\"", explanation.action),
     };
     Some(Cause {
         class,

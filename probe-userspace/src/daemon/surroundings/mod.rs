@@ -11,7 +11,6 @@ mod tcp;
 
 use std::{fs, net::IpAddr, path::Path};
 
-pub use dhcp::{parse_dhclient_leases, parse_key_value_lease};
 pub use interfaces::uplinks;
 pub use resolver::parse_resolv_conf;
 pub use route::{parse_ipv6_route, parse_route};
@@ -63,19 +62,7 @@ impl Surroundings {
         for path in ["etc/resolv.conf", "run/systemd/resolve/resolv.conf"] {
             found.add(Role::Resolver, parse_resolv_conf(&text(path)));
         }
-        for (dir, suffix) in [("var/lib/dhcp", ".leases"), ("var/lib/dhclient", ".leases")] {
-            for text in texts_in(&root.join(dir), suffix) {
-                found.add(Role::DhcpServer, parse_dhclient_leases(&text));
-            }
-        }
-        for (dir, suffix) in [
-            ("run/systemd/netif/leases", ""),
-            ("var/lib/NetworkManager", ".lease"),
-        ] {
-            for text in texts_in(&root.join(dir), suffix) {
-                found.add(Role::DhcpServer, parse_key_value_lease(&text));
-            }
-        }
+        found.add(Role::DhcpServer, dhcp::servers(root));
         found
     }
 
@@ -92,6 +79,13 @@ impl Surroundings {
     }
 }
 
+/// DHCP servers of this host's current leases, sorted, each once.
+pub fn dhcp_servers(root: &Path) -> Vec<IpAddr> {
+    let mut found = Surroundings::default();
+    found.add(Role::DhcpServer, dhcp::servers(root));
+    found.addresses.into_iter().map(|(address, _)| address).collect()
+}
+
 /// The caller's SSH peer, from `SSH_CONNECTION` (`peer port address port`) or `SSH_CLIENT`.
 pub fn parse_ssh_connection(value: &str) -> Option<IpAddr> {
     let address = value.split_whitespace().next()?;
@@ -106,17 +100,6 @@ fn is_local(address: IpAddr) -> bool {
             address.is_loopback() || address.is_unspecified() || address.is_unicast_link_local()
         }
     }
-}
-
-fn texts_in(dir: &Path, suffix: &str) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().ends_with(suffix))
-        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .collect()
 }
 
 #[cfg(test)]

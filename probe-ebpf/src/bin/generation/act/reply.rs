@@ -1,11 +1,11 @@
 //! Answers to connections that this host opened.
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use probe_common::{Decision, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
+use probe_common::{Decision, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, l4::extension, mapped};
 use probe_ebpf::{
     clock,
-    packet::load,
-    parse::{Address, Facts, destination},
+    packet::{read, read_at},
+    parse::Facts,
 };
 
 use crate::{actions_maps::FLOWS, generation_maps::REPLIES, transport::Transport, word};
@@ -16,6 +16,9 @@ const PROTO_UDP: u8 = 17;
 const PROTO_ICMPV6: u8 = 58;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REPLY_V6: u8 = 129;
+const TCP_FLAGS: usize = 13;
+const TCP_SYN: u8 = 0x02;
+const TCP_ACK: u8 = 0x10;
 /// A flow seen within this time is not written again: most packets only read.
 const REFRESH_NS: u64 = 1_000_000_000;
 
@@ -26,70 +29,68 @@ struct Aligned(FlowKey);
 /// Whether the packet answers a connection of this host, and the policy lets such answers pass.
 #[inline(always)]
 pub fn is_reply(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
-    if REPLIES.load() == 0 || decision.is_both() {
-        return false;
-    }
-    let transport = Transport::of(ctx, facts);
-    // What opens a connection answers none.
-    !transport.opens() && cordon_reply(ctx.ctx, word::pack(facts), transport.word()) != 0
+    REPLIES.load() != 0 && !decision.is_both() && cordon_reply(ctx.ctx, word::pack(facts)) != 0
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64, transport: u64) -> u32 {
-    let transport = Transport::from_word(transport);
-    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet), transport);
+extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64) -> u32 {
+    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet));
     u32::from(res.is_some())
 }
 
 #[inline(always)]
-fn try_reply(ctx: &XdpContext, facts: &Facts, transport: Transport) -> Option<()> {
-    if transport.is_later_fragment() {
-        return None;
-    }
-    let protocol = transport.protocol()?;
-    let ((remote_port, local_port), idle_ns) = match protocol {
-        PROTO_TCP => (transport.ports()?, IDLE_TCP_NS),
-        PROTO_UDP => (transport.ports()?, IDLE_OTHER_NS),
-        PROTO_ICMP | PROTO_ICMPV6 => {
-            let id = echo_reply_id(ctx, protocol, transport.offset())?;
-            ((0, id), IDLE_OTHER_NS)
+fn try_reply(ctx: &XdpContext, facts: &Facts) -> Option<()> {
+    let (protocol, offset) = transport(ctx, facts)?;
+    let (ports, idle_ns) = match protocol {
+        PROTO_TCP => {
+            let [flags] = read_at(ctx, offset + TCP_FLAGS)?;
+            // What opens a connection answers none.
+            if flags & (TCP_SYN | TCP_ACK) == TCP_SYN {
+                return None;
+            }
+            (read_at(ctx, offset)?, IDLE_TCP_NS)
         }
+        PROTO_UDP => (read_at(ctx, offset)?, IDLE_OTHER_NS),
+        PROTO_ICMP => (echo_ports(ctx, offset, ECHO_REPLY)?, IDLE_OTHER_NS),
+        PROTO_ICMPV6 => (echo_ports(ctx, offset, ECHO_REPLY_V6)?, IDLE_OTHER_NS),
         _ => return None,
     };
+    let [r0, r1, l0, l1] = ports;
     let mut key = Aligned(FlowKey::default());
-    key.0.remote = wire_source(ctx, facts)?;
-    key.0.local = match destination(ctx, facts)? {
-        Address::V4(local) => mapped(local),
-        Address::V6(local) => local,
-    };
-    key.0.remote_port = remote_port.to_be_bytes();
-    key.0.local_port = local_port.to_be_bytes();
+    let ip_offset = word::ip_offset(facts);
+    // The source on the wire, as this host's connections know it.
+    if facts.version == 6 {
+        key.0.remote = read(ctx, ip_offset + 8)?;
+        key.0.local = read(ctx, ip_offset + 24)?;
+    } else {
+        key.0.remote = mapped(read(ctx, ip_offset + 12)?);
+        key.0.local = mapped(read(ctx, ip_offset + 16)?);
+    }
+    key.0.remote_port = [r0, r1];
+    key.0.local_port = [l0, l1];
     key.0.protocol = protocol;
     is_open(&key.0, idle_ns).then_some(())
 }
 
-/// The identifier of an echo reply; `None` for any other ICMP message.
+/// Transport protocol, and where its header begins; `None` where none can be read. Extension headers are walked only
+/// if there are any.
 #[inline(always)]
-fn echo_reply_id(ctx: &XdpContext, protocol: u8, offset: usize) -> Option<u16> {
-    let header: [u8; 6] = load(ctx, offset)?;
-    let reply = if protocol == PROTO_ICMP {
-        ECHO_REPLY
-    } else {
-        ECHO_REPLY_V6
-    };
-    (header[0] == reply).then(|| u16::from_be_bytes([header[4], header[5]]))
+fn transport(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
+    if facts.version == 6 && extension(facts.protocol).is_some() {
+        let transport = Transport::of(ctx, facts);
+        let is_there = !transport.is_later_fragment();
+        return is_there.then_some((transport.protocol()?, transport.offset()));
+    }
+    let offset = word::ip_offset(facts) + usize::from(facts.ip_len);
+    (!facts.is_later_fragment).then_some((facts.protocol, offset))
 }
 
-/// The source as this host's connections know it: on the wire, not the IPv4 address inside.
+/// What an echo reply has for ports: none, and its identifier. `None` for any other ICMP message.
 #[inline(always)]
-fn wire_source(ctx: &XdpContext, facts: &Facts) -> Option<[u8; 16]> {
-    let offset = usize::from(facts.ip_offset);
-    if facts.version == 6 {
-        load(ctx, offset + 8)
-    } else {
-        load(ctx, offset + 12).map(mapped)
-    }
+fn echo_ports(ctx: &XdpContext, offset: usize, reply: u8) -> Option<[u8; 4]> {
+    let [icmp_type, _, _, _, i0, i1] = read_at(ctx, offset)?;
+    (icmp_type == reply).then_some([0, 0, i0, i1])
 }
 
 #[inline(always)]

@@ -1,26 +1,37 @@
 //! The host file (`cordon.toml`): interfaces, failsafe prefixes, database path. Local to a host, never part of
 //! a policy. Pure: text in, [`Host`] out.
 
+mod failsafe;
+mod frame;
+mod number;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::IpAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
 use ipnet::IpNet;
-use probe_common::limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, MAX_FAILSAFE};
+use probe_common::limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES};
 use toml::de::DeTable;
 
+use self::{
+    failsafe::{dhcp_servers, failsafe},
+    frame::nat64_prefixes,
+    number::{number, power_of_two},
+};
 use crate::{
     compile::FrameSettings,
     diagnostic::Diagnostic,
     policy::{
         Located,
         document::{Document, parse_tree},
-        prefix::{is_whole_family, prefix},
         recovery::Readable,
         table::{Item, Key, Shape, Table},
-        value::{choice, possibly_empty_list, string, text},
+        value::{choice, flag, possibly_empty_list, string, text},
     },
 };
 
@@ -132,6 +143,15 @@ const ROOT: Shape = Shape {
         Key::optional("country_field"),
         Key::optional("xdp_mode"),
         Key::optional("no_generation"),
+        Key::optional("icmp_error"),
+        Key::optional("inspect_inner"),
+        Key::optional("martians"),
+        Key::optional("nat64_prefixes"),
+        Key::optional("dhcp_servers"),
+        Key::optional("egress"),
+        Key::optional("flow_entries"),
+        Key::optional("limiter_entries"),
+        Key::optional("event_ring_kib"),
         Key::optional("pin_dir"),
         Key::optional("state_dir"),
         Key::optional("run_dir"),
@@ -140,6 +160,13 @@ const ROOT: Shape = Shape {
     elsewhere: &[
         ("interface", "write `interfaces = [...]`"),
         ("mode", "write `xdp_mode`"),
+        ("nat64_prefix", "write `nat64_prefixes = [...]`"),
+        ("dhcp_server", "write `dhcp_servers = [...]`"),
+        (
+            "events",
+            "this belongs to a policy; here is only the size of the ring, `event_ring_kib`",
+        ),
+        ("replies", "this belongs to a policy"),
         (
             "version",
             "this belongs to a policy; the host file has no version",
@@ -156,34 +183,6 @@ const ROOT: Shape = Shape {
         ),
         ("deny", "this belongs to a policy"),
         ("exemption", "this belongs to a policy"),
-    ],
-};
-
-const FAILSAFE: Shape = Shape {
-    label: "[[failsafe]]",
-    keys: &[
-        Key::mandatory(
-            "prefix",
-            "it says which sources no policy can block",
-            "add `prefix = \"192.0.2.1/32\"`",
-        ),
-        Key::mandatory(
-            "comment",
-            "whoever reads the file later must know whose prefix it is",
-            "add `comment = \"...\"`",
-        ),
-    ],
-    elsewhere: &[
-        ("prefixes", "write one `[[failsafe]]` with `prefix` for each"),
-        ("reason", "write `comment`"),
-        ("interfaces", "move it above the first `[[failsafe]]`"),
-        ("database", "move it above the first `[[failsafe]]`"),
-        ("country_field", "move it above the first `[[failsafe]]`"),
-        ("xdp_mode", "move it above the first `[[failsafe]]`"),
-        ("no_generation", "move it above the first `[[failsafe]]`"),
-        ("pin_dir", "move it above the first `[[failsafe]]`"),
-        ("state_dir", "move it above the first `[[failsafe]]`"),
-        ("run_dir", "move it above the first `[[failsafe]]`"),
     ],
 };
 
@@ -206,12 +205,22 @@ const MODE_SYNONYMS: &[(&str, &str)] = &[
     ("auto", "allow-skb"),
 ];
 
-const NO_GENERATION: &[(&str, bool)] = &[("drop", false), ("pass", true)];
+const EGRESS_HOOKS: &[(&str, EgressHook)] = &[
+    ("auto", EgressHook::Auto),
+    ("tcx", EgressHook::Tcx),
+    ("clsact", EgressHook::Clsact),
+];
 
-/// Failsafe prefixes wider than this are remarked on: IPv4.
-const WIDE_V4: u8 = 8;
-/// Failsafe prefixes wider than this are remarked on: IPv6.
-const WIDE_V6: u8 = 16;
+const EGRESS_SYNONYMS: &[(&str, &str)] = &[("tc", "clsact"), ("netlink", "clsact"), ("link", "tcx")];
+
+/// `true`: what is meant passes.
+const PASS_OR_DROP: &[(&str, bool)] = &[("pass", true), ("drop", false)];
+const DROP_OR_PASS: &[(&str, bool)] = &[("drop", false), ("pass", true)];
+
+/// Sizes of tables: from what is useful at all to half a GiB.
+const TABLE_ENTRIES: RangeInclusive<u32> = 1024..=4_194_304;
+/// Size of the event ring in KiB.
+const EVENT_RING_KIB: RangeInclusive<u32> = 64..=65_536;
 
 /// Parses a host file. Gives all remarks in one pass; the host is `None` if any of them is an error.
 pub fn parse(file: &str, text: &str) -> (Option<Host>, Vec<Diagnostic>) {
@@ -240,18 +249,64 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
                 choice(document, item, MODES, MODE_SYNONYMS)
             })
             .unwrap_or_default(),
-        frame: FrameSettings::default(),
-        dhcp_servers: Vec::new(),
-        egress: EgressHook::default(),
-        sizes: TableSizes::default(),
+        frame: frame_settings(document, &root),
+        dhcp_servers: root
+            .read(document, "dhcp_servers", dhcp_servers)
+            .unwrap_or_default(),
+        egress: root
+            .read(document, "egress", |document, item| {
+                choice(document, item, EGRESS_HOOKS, EGRESS_SYNONYMS)
+            })
+            .unwrap_or_default(),
+        sizes: table_sizes(document, &root),
         no_generation_pass: root
             .read(document, "no_generation", |document, item| {
-                choice(document, item, NO_GENERATION, &[])
+                choice(document, item, DROP_OR_PASS, &[])
             })
             .unwrap_or_default(),
         pin_dir: root.read(document, "pin_dir", absolute_path),
         state_dir: root.read(document, "state_dir", absolute_path),
         run_dir: root.read(document, "run_dir", absolute_path),
+    }
+}
+
+fn frame_settings<'a>(document: &mut Document<'a>, root: &Table<'a>) -> FrameSettings {
+    let mut settings = FrameSettings::default();
+    let passes = |document: &mut Document<'a>, key, choices| {
+        root.read(document, key, |document, item| {
+            choice(document, item, choices, &[])
+        })
+    };
+    if let Some(passes) = passes(document, "icmp_error", PASS_OR_DROP) {
+        settings.icmp_error_pass = passes;
+    }
+    if let Some(passes) = passes(document, "martians", DROP_OR_PASS) {
+        settings.martians_drop = !passes;
+    }
+    if let Some(inspect) = root.read(document, "inspect_inner", flag) {
+        settings.inspect_inner = inspect;
+    }
+    if let Some(prefixes) = root.read(document, "nat64_prefixes", nat64_prefixes) {
+        settings.nat64_prefixes = prefixes;
+    }
+    settings
+}
+
+fn table_sizes<'a>(document: &mut Document<'a>, root: &Table<'a>) -> TableSizes {
+    let default = TableSizes::default();
+    let entries = |document: &mut Document<'a>, key| {
+        root.read(document, key, |document, item| {
+            number(document, item, TABLE_ENTRIES)
+        })
+    };
+    TableSizes {
+        flow_entries: entries(document, "flow_entries").unwrap_or(default.flow_entries),
+        limiter_entries: entries(document, "limiter_entries").unwrap_or(default.limiter_entries),
+        event_ring_bytes: root
+            .read(document, "event_ring_kib", |document, item| {
+                power_of_two(document, item, EVENT_RING_KIB)
+            })
+            .map_or(default.event_ring_bytes, |kib| kib << 10),
     }
 }
 
@@ -265,6 +320,13 @@ fn interfaces<'a>(document: &mut Document<'a>, item: Item<'a>) -> Option<Vec<Loc
         if let Err(fix) = check_ifname(name) {
             document.error(element.node, "no interface can have this name", fix);
             continue;
+        }
+        if name == "lo" {
+            document.warning(
+                element.node,
+                "this is the loopback interface: what comes by it comes from this host itself",
+                "name the interface that leads to the network; `ip -br link` lists them",
+            );
         }
         let place = document.place(element.node);
         if let Some(line) = lines.insert(name, place.line) {
@@ -310,60 +372,4 @@ fn absolute_path(document: &mut Document<'_>, item: Item<'_>) -> Option<Located<
         value: PathBuf::from(value),
         place: document.place(item.node),
     })
-}
-
-fn failsafe<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<Failsafe> {
-    let mut lines: HashMap<IpNet, u32> = HashMap::new();
-    let mut failsafe = Vec::new();
-    let max = 2 * MAX_FAILSAFE as usize;
-    for item in root.tables(document, "failsafe", "[[failsafe]]", max) {
-        let Some(table) = Table::open(document, item, &FAILSAFE) else {
-            continue;
-        };
-        let prefix = table.read(document, "prefix", |document, item| {
-            let prefix = prefix(document, item)?;
-            if !check_width(document, item, &prefix.value) {
-                return None;
-            }
-            if let Some(line) = lines.insert(prefix.value, prefix.place.line) {
-                let message = format!("the prefix is already failsafe, in line {line}");
-                document.warning(item.node, message, "remove one of the two");
-                return None;
-            }
-            let n_family = lines
-                .keys()
-                .filter(|net| net.addr().is_ipv4() == prefix.value.addr().is_ipv4());
-            if n_family.count() > MAX_FAILSAFE as usize {
-                let message = format!("more than {MAX_FAILSAFE} failsafe prefixes of one family");
-                document.error(item.node, message, "aggregate adjacent prefixes");
-                return None;
-            }
-            Some(prefix)
-        });
-        let comment = table.read(document, "comment", text);
-        if let (Some(prefix), Some(comment)) = (prefix, comment) {
-            failsafe.push(Failsafe { prefix, comment });
-        }
-    }
-    failsafe
-}
-
-fn check_width(document: &mut Document<'_>, item: Item<'_>, prefix: &IpNet) -> bool {
-    if is_whole_family(prefix) {
-        document.error(
-            item.node,
-            "a failsafe prefix of all addresses would switch cordon off",
-            "name the addresses that you manage this host from",
-        );
-        return false;
-    }
-    let wide = if prefix.addr().is_ipv4() { WIDE_V4 } else { WIDE_V6 };
-    if prefix.prefix_len() < wide {
-        document.warning(
-            item.node,
-            format!("the failsafe prefix is wider than /{wide}: no policy can block any of it"),
-            "name the addresses that you manage this host from",
-        );
-    }
-    true
 }

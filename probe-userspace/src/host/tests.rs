@@ -1,0 +1,66 @@
+//! What a host file means, and what holds without one.
+
+use super::*;
+
+fn host(text: &str) -> Host {
+    let (host, remarks) = parse("cordon.toml", text);
+    assert!(remarks.is_empty(), "{remarks:?}");
+    host.unwrap()
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let host = host("");
+    assert_eq!(host.frame, FrameSettings::default());
+    assert_eq!(host.egress, EgressHook::Auto);
+    assert_eq!(host.sizes, TableSizes::default());
+    assert_eq!(host.dhcp_servers, []);
+    assert!(host.frame.icmp_error_pass && host.frame.martians_drop && !host.frame.inspect_inner);
+}
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let host = host(
+        "icmp_error = \"drop\"\ninspect_inner = true\nmartians = \"pass\"\n\
+         nat64_prefixes = [\"2001:db8::/32\", \"2001:67c:64::/96\"]\n\
+         dhcp_servers = [\"192.0.2.2\", \"2001:db8::2\"]\negress = \"clsact\"\n\
+         flow_entries = 1024\nlimiter_entries = 4_194_304\nevent_ring_kib = 64\n",
+    );
+    assert!(!host.frame.icmp_error_pass && !host.frame.martians_drop && host.frame.inspect_inner);
+    let prefixes: Vec<String> = host
+        .frame
+        .nat64_prefixes
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(prefixes, ["2001:db8::/32", "2001:67c:64::/96"]);
+    let servers: Vec<String> = host
+        .dhcp_servers
+        .iter()
+        .map(|server| server.value.to_string())
+        .collect();
+    assert_eq!(servers, ["192.0.2.2", "2001:db8::2"]);
+    assert_eq!(host.egress, EgressHook::Clsact);
+    assert_eq!(
+        host.sizes,
+        TableSizes {
+            flow_entries: 1024,
+            limiter_entries: 4_194_304,
+            event_ring_bytes: 65_536,
+        }
+    );
+}
+
+#[test]
+fn what_is_only_odd_is_a_warning() {
+    let (host, remarks) = parse(
+        "cordon.toml",
+        "interfaces = [\"lo\"]\nnat64_prefixes = [\"64:ff9b::/96\"]\ndhcp_servers = [\"192.0.2.2\", \"192.0.2.2\"]\n",
+    );
+    let host = host.unwrap();
+    assert_eq!(host.interfaces.len(), 1);
+    assert_eq!(host.frame.nat64_prefixes, []);
+    assert_eq!(host.dhcp_servers.len(), 1);
+    let lines: Vec<u32> = remarks.iter().map(|remark| remark.place.line).collect();
+    assert_eq!(lines, [1, 2, 3], "{remarks:?}");
+}

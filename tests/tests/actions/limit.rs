@@ -1,0 +1,241 @@
+//! `limit`: the wire gets the rate. The measured figures are printed: `--nocapture` shows them.
+
+use std::{net::IpAddr, thread, time::Duration};
+
+use integration_tests::{
+    counters::Counters,
+    frames::FrameSocket,
+    lab::{EDGE_IFNAME, INTERNET_IFNAME},
+    ledger::Ledger,
+    offload,
+    pacer::{Sent, Sink, send_at_rate},
+    segments::udp_frame_of,
+};
+
+use super::stage::{
+    PATIENCE, balance, open_books, send_all, silent_edge, start_with, tier, treat_ru, wait_until,
+};
+use crate::traffic::edge::{Edge, NL, RU, address};
+
+/// Where the senders send to.
+const PORT: u16 = 9;
+/// How long they do.
+const DURATION: Duration = Duration::from_secs(3);
+/// What the issue allows: the wire within a quarter of rate * time + burst.
+const TOLERANCE: f64 = 0.25;
+/// Sources of one country that do not share a bucket: another address, and another /64.
+const RU_TOO: [&str; 2] = ["81.0.8.8", "2a01:100:0:8::8"];
+
+/// A tenth of a second's worth may come at once: the default.
+const fn burst(rate: u64) -> u64 {
+    rate / 10
+}
+
+/// Offers a stage this many frames a second and says what passed.
+fn offer(edge: &Edge, frames: &[Vec<u8>], per_s: u64) -> (Sent, u64) {
+    let sink = Sink::listen(&edge.lab.edge, PORT).unwrap();
+    let sender = FrameSocket::open(&edge.lab.internet, INTERNET_IFNAME).unwrap();
+    let sent = send_at_rate(&sender, frames, per_s, DURATION, None).unwrap();
+    (sent, sink.received(sent.n_frames))
+}
+
+/// Asserts that what passed is the rate, and prints it. `n_buckets` have `rate` each, in units of which a frame is
+/// `frame_units`.
+fn expect_rate(what: &str, sent: Sent, passed: u64, rate: u64, frame_units: u64, n_buckets: u64) {
+    let seconds = sent.elapsed.as_secs_f64();
+    let units = (rate as f64).mul_add(seconds, burst(rate) as f64) * n_buckets as f64;
+    let expected = units / frame_units as f64;
+    let error = passed as f64 / expected - 1.0;
+    println!(
+        "{what}: offered {} in {seconds:.2} s, passed {passed}, rate * time + burst = {expected:.0}: {:+.1} %",
+        sent.n_frames,
+        error * 100.0
+    );
+    assert!(
+        sent.n_frames as f64 > 1.5 * expected,
+        "{what}: too little was offered to see the limit"
+    );
+    assert!(
+        error.abs() <= TOLERANCE,
+        "{what}: passed {passed}, not {expected:.0}"
+    );
+}
+
+/// What was counted must be what the sender offered and what the receiver got, to the packet.
+fn expect_counted(counted: &Counters, sent: Sent, passed: u64) {
+    assert_eq!(counted.received_packets(), sent.n_frames, "{counted}");
+    assert_eq!(counted.packets("within_limit"), passed, "{counted}");
+    assert_eq!(counted.packets("over_limit"), sent.n_frames - passed, "{counted}");
+}
+
+#[test]
+fn packets_a_second_at_three_rates() {
+    for rate in [100, 2_000, 20_000] {
+        let edge = silent_edge();
+        let cordon = edge.start(&treat_ru(
+            "slow",
+            &tier("slow", "limit", &format!("packets_per_s = {rate}")),
+        ));
+        let books = open_books(&edge.lab, &cordon);
+        let frame = udp_frame_of(address(RU[0]), PORT, 100);
+        let (sent, passed) = offer(&edge, &[frame], rate * 5 / 2);
+        expect_rate(&format!("{rate} packets/s"), sent, passed, rate, 1, 1);
+        let counted = balance(&edge.lab, &cordon, &books);
+        expect_counted(&counted, sent, passed);
+    }
+}
+
+#[test]
+fn bytes_a_second_at_three_rates() {
+    let frame_bytes = 1_000;
+    for rate in [100_000, 2_000_000, 16_000_000] {
+        let edge = silent_edge();
+        let cordon = edge.start(&treat_ru(
+            "slow",
+            &tier("slow", "limit", &format!("bytes_per_s = {rate}")),
+        ));
+        let books = open_books(&edge.lab, &cordon);
+        let frame = udp_frame_of(address(RU[1]), PORT, frame_bytes);
+        let (sent, passed) = offer(&edge, &[frame], rate / frame_bytes as u64 * 5 / 2);
+        let what = format!("{rate} bytes/s");
+        expect_rate(&what, sent, passed, rate, frame_bytes as u64, 1);
+        let counted = balance(&edge.lab, &cordon, &books);
+        expect_counted(&counted, sent, passed);
+    }
+}
+
+#[test]
+fn each_source_has_its_own_rate() {
+    let rate = 1_000;
+    let edge = silent_edge();
+    let limit = format!("packets_per_s = {rate}\nper = \"source\"");
+    let cordon = edge.start(&treat_ru("slow", &tier("slow", "limit", &limit)));
+    let books = open_books(&edge.lab, &cordon);
+    let sources = [RU, RU_TOO].concat();
+    let frames: Vec<Vec<u8>> = sources
+        .iter()
+        .map(|source| udp_frame_of(address(source), PORT, 100))
+        .collect();
+    let (sent, passed) = offer(&edge, &frames, rate * 5 / 2 * sources.len() as u64);
+    expect_rate("four sources", sent, passed, rate, 1, sources.len() as u64);
+    expect_counted(&balance(&edge.lab, &cordon, &books), sent, passed);
+}
+
+#[test]
+fn addresses_of_one_64_are_one_source() {
+    let rate = 1_000;
+    let edge = silent_edge();
+    let cordon = edge.start(&treat_ru(
+        "slow",
+        &tier("slow", "limit", &format!("packets_per_s = {rate}")),
+    ));
+    let books = open_books(&edge.lab, &cordon);
+    let frames: Vec<Vec<u8>> = (1..=50)
+        .map(|host| udp_frame_of(address(&format!("2a01:100::{host:x}")), PORT, 100))
+        .collect();
+    let (sent, passed) = offer(&edge, &frames, rate * 5 / 2);
+    expect_rate("fifty addresses of one /64", sent, passed, rate, 1, 1);
+    expect_counted(&balance(&edge.lab, &cordon, &books), sent, passed);
+}
+
+#[test]
+fn a_class_shares_one_rate() {
+    let rate = 1_000;
+    let edge = silent_edge();
+    let limit = format!("packets_per_s = {rate}\nper = \"class\"");
+    let cordon = edge.start(&treat_ru("slow", &tier("slow", "limit", &limit)));
+    let books = open_books(&edge.lab, &cordon);
+    let frames: Vec<Vec<u8>> = (1..=200)
+        .map(|host| udp_frame_of(IpAddr::from([81, 0, 9, host]), PORT, 100))
+        .collect();
+    let (sent, passed) = offer(&edge, &frames, rate * 5 / 2);
+    expect_rate("a class of 200 sources", sent, passed, rate, 1, 1);
+    expect_counted(&balance(&edge.lab, &cordon, &books), sent, passed);
+}
+
+#[test]
+fn two_cpus_do_not_overshoot_one_bucket() {
+    // Each interface's frames are judged on the CPU that sends them.
+    let (second_edge, second_internet) = ("edge1", "inet1");
+    let rate = 5_000;
+    let edge = silent_edge();
+    edge.lab
+        .edge
+        .ip_batch(&format!(
+            "link add {second_edge} type veth peer name {second_internet} netns {}\n\
+             link set {second_edge} up\n",
+            edge.lab.internet.path()
+        ))
+        .unwrap();
+    let conf = format!("ipv6/conf/{second_internet}/disable_ipv6");
+    edge.lab.internet.sysctl(&conf, "1").unwrap();
+    edge.lab
+        .internet
+        .ip_batch(&format!("link set {second_internet} arp off up\n"))
+        .unwrap();
+    offload::set_gro(&edge.lab.internet, second_internet, true).unwrap();
+    let mut host_file = edge.host_file();
+    host_file.interfaces.push(second_edge.to_owned());
+    let limit = format!("packets_per_s = {rate}\nper = \"class\"");
+    let cordon = start_with(
+        &edge,
+        &host_file,
+        &treat_ru("slow", &tier("slow", "limit", &limit)),
+    );
+    wait_until("both interfaces are judged", || {
+        let status = cordon.status().unwrap();
+        status["interfaces"]
+            .as_array()
+            .is_some_and(|interfaces| interfaces.len() == 2)
+    });
+    let ifnames = [EDGE_IFNAME, second_edge];
+    let books = Ledger::open(&edge.lab.edge, &cordon, &ifnames).unwrap();
+
+    let frame = udp_frame_of(address(RU[0]), PORT, 100);
+    let n_cpus = thread::available_parallelism().unwrap().get();
+    let sent: Vec<Sent> = thread::scope(|scope| {
+        let senders: Vec<_> = [INTERNET_IFNAME, second_internet]
+            .into_iter()
+            .enumerate()
+            .map(|(cpu, ifname)| {
+                let (lab, frame) = (&edge.lab, &frame);
+                scope.spawn(move || {
+                    let socket = FrameSocket::open(&lab.internet, ifname).unwrap();
+                    let frames = [frame.clone()];
+                    send_at_rate(&socket, &frames, rate * 2, DURATION, Some(cpu % n_cpus)).unwrap()
+                })
+            })
+            .collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    });
+    let both = Sent {
+        n_frames: sent.iter().map(|sent| sent.n_frames).sum(),
+        elapsed: sent.iter().map(|sent| sent.elapsed).max().unwrap(),
+    };
+    let counted = books.balance(&edge.lab.edge, &cordon).unwrap();
+    let passed = counted.packets_of("within_limit", "RU");
+    expect_rate("one bucket, two CPUs", both, passed, rate, 1, 1);
+    expect_counted(&counted, both, passed);
+    // Compare-exchange is exact: not one more than the rate allows in the time that the senders took, but for the
+    // packets that the end of the time finds on their way.
+    let most = (rate as f64).mul_add(both.elapsed.as_secs_f64() + 0.25, burst(rate) as f64);
+    assert!(passed as f64 <= most, "{passed} passed, {most:.0} are allowed");
+}
+
+#[test]
+fn a_limit_touches_nobody_else_and_lets_its_burst_pass() {
+    let edge = silent_edge();
+    let limit = "packets_per_s = 1\nburst_packets = 5";
+    let cordon = edge.start(&treat_ru("slow", &tier("slow", "limit", limit)));
+    let books = open_books(&edge.lab, &cordon);
+    let receiver = FrameSocket::open(&edge.lab.edge, EDGE_IFNAME).unwrap();
+    let from = |source: &str| vec![udp_frame_of(address(source), PORT, 100); 40];
+    send_all(&edge.lab, &[from(RU[0]), from(NL[0])].concat());
+    let counted = balance(&edge.lab, &cordon, &books);
+    assert_eq!(counted.packets_of("policy_pass", "NL"), 40, "{counted}");
+    let within = counted.packets_of("within_limit", "RU");
+    assert!((5..40).contains(&within), "{counted}");
+    assert_eq!(within + counted.packets_of("over_limit", "RU"), 40, "{counted}");
+    let n_passing = (within + 40) as usize;
+    assert_eq!(receiver.receive(n_passing, PATIENCE).unwrap().len(), n_passing);
+}
