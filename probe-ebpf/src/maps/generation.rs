@@ -7,8 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, Nat64Prefixes, OverrideValue, ServiceSet,
-    Stages, Tier,
+    Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, OverrideValue, ServiceSet, Stages, Tier,
     limits::{MAX_NAT64, MAX_RUNTIME_OVERRIDES},
 };
 
@@ -162,14 +161,14 @@ pub static MARTIANS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static N_NAT64: Global<u32> = Global::new(0);
 
-/// The configured NAT64 prefixes.
+/// Those prefixes: the parts of a [`probe_common::Nat64Prefixes`].
 #[unsafe(no_mangle)]
-pub static NAT64_PREFIXES: Global<Nat64Prefixes> = Global::new(Nat64Prefixes {
-    prefixes: [Nat64 {
+pub static NAT64_PREFIXES: [Global<Nat64>; MAX_NAT64] = [const {
+    Global::new(Nat64 {
         prefix: [0; 16],
         len: 0,
-    }; MAX_NAT64],
-});
+    })
+}; MAX_NAT64];
 
 /// A cell of the matrix; `None` outside it.
 #[inline(always)]

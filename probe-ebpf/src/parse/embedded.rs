@@ -1,7 +1,6 @@
 //! IPv4 addresses inside IPv6 sources.
 
-use aya_ebpf::Global;
-use probe_common::{Embedded, Nat64, Nat64Prefixes, embedded_by_standard, limits::MAX_NAT64};
+use probe_common::{Embedded, embedded_by_standard};
 
 use super::{Address, FrameOptions};
 
@@ -21,11 +20,11 @@ pub fn judged(source: Address, options: &FrameOptions) -> Address {
 #[inline(always)]
 pub(super) fn embedded_v4(address: &[u8; 16], options: &FrameOptions) -> Option<Embedded> {
     if let Some((n_prefixes, prefixes)) = options.nat64 {
-        for idx in 0..MAX_NAT64 {
+        for (idx, prefix) in prefixes.iter().enumerate() {
             if idx as u32 >= n_prefixes {
                 break;
             }
-            if let Some(address) = prefix(prefixes, idx).embedded(address) {
+            if let Some(address) = prefix.load().embedded(address) {
                 return Some(Embedded {
                     address,
                     is_configured: true,
@@ -34,12 +33,4 @@ pub(super) fn embedded_v4(address: &[u8; 16], options: &FrameOptions) -> Option<
         }
     }
     embedded_by_standard(address)
-}
-
-#[inline(always)]
-fn prefix(prefixes: &'static Global<Nat64Prefixes>, idx: usize) -> Nat64 {
-    let first = (&raw const *prefixes).cast::<Nat64>();
-    // SAFETY: `Global` is transparent and `Nat64Prefixes` is an array of `MAX_NAT64`; the caller's `idx` is below that.
-    // Volatile, as in `Global::load`: the loader sets the value that the compiler sees.
-    unsafe { first.add(idx).read_volatile() }
 }

@@ -6,7 +6,7 @@ mod ipv4;
 mod ipv6;
 
 use aya_ebpf::{Global, programs::XdpContext};
-use probe_common::{Action, Nat64Prefixes, Reason, Verdict};
+use probe_common::{Action, Nat64, Reason, Verdict, limits::MAX_NAT64};
 
 pub use embedded::judged;
 pub use ethernet::outermost_vlan;
@@ -58,8 +58,8 @@ impl Facts {
 pub struct FrameOptions {
     /// Whether sources that cannot come by the wire drop.
     pub martians: bool,
-    /// How many NAT64 prefixes are configured, and which.
-    pub nat64: Option<(u32, &'static Global<Nat64Prefixes>)>,
+    /// How many NAT64 prefixes are configured, and which ([`probe_common::Nat64Prefixes`]).
+    pub nat64: Option<(u32, &'static [Global<Nat64>; MAX_NAT64])>,
 }
 
 impl FrameOptions {

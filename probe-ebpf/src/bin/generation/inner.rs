@@ -4,12 +4,16 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::Action;
-use probe_ebpf::{parse::Facts, tunnel::inner_source};
+use probe_ebpf::{
+    parse::{Facts, judged},
+    tunnel::inner_source,
+};
 
 use crate::{
     env::Env,
-    judge::{Remote, judge_party},
-    word,
+    frame_options,
+    judge::judge_address,
+    word::{self, AddressWords},
 };
 
 /// What is inside a tunnel.
@@ -46,7 +50,8 @@ extern "C" fn cordon_inner(ctx: *mut xdp_md, packet: u64, row: u64, env: u64) ->
         return UNREADABLE;
     };
     let row = if row == NO_ROW { None } else { Some(row as u32) };
-    let judgement = judge_party(&Remote::new(source), row, &mut Env::from_word(env));
+    let source = AddressWords::new(&judged(source, &frame_options()));
+    let judgement = judge_address(source, row, &mut Env::from_word(env));
     if judgement.decision.action_code() <= Action::Mark as u8 {
         PASSES
     } else {

@@ -8,7 +8,7 @@ use probe_common::{
     scope::UNTAGGED,
 };
 use probe_ebpf::{
-    parse::Address,
+    parse::{Address, judged},
     record::count,
     skb::{load, read},
 };
@@ -16,10 +16,13 @@ use probe_ebpf::{
 use crate::{
     act::Draft,
     env::Env,
+    failsafe::is_failsafe,
+    frame_options,
     generation_maps::COUNTERS,
-    judge::{Party as _, Remote, judge_party},
+    judge::judge_address,
     scope::{self, Endpoint},
     transport::Transport,
+    word::AddressWords,
 };
 
 // IEEE 802 and IP protocol numbers, as registered by IANA.
@@ -61,17 +64,17 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
     // SAFETY: `skb` is the program's context.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
     let row = scope::row(ifindex, &leaving);
-    let remote = Remote::new(leaving.remote);
-    let judgement = judge_party(&remote, row, &mut Env::live(ifindex));
+    let remote = AddressWords::new(&judged(leaving.remote, &frame_options()));
+    let judgement = judge_address(remote, row, &mut Env::live());
     let stops = matches!(judgement.reason, Reason::PolicyDrop | Reason::PolicyReject);
-    if !stops || !judgement.decision.is_both() {
+    if !stops || !judgement.decision.is_both() || is_failsafe(AddressWords::new(&leaving.remote)) {
         return false;
     }
     let verdict = judgement.verdict_as(Action::Drop, Reason::EgressDrop);
     let bytes = u64::from(ctx.len());
     if Draft::is_drawn(false) {
         let draft = Draft::new(leaving.transport(), leaving.vlan);
-        draft.tell(Some(remote.address()), ifindex, verdict, bytes);
+        draft.tell(Some(remote), ifindex, verdict, bytes);
     }
     count(&COUNTERS, verdict, bytes);
     true

@@ -12,6 +12,8 @@
     reason = "the macros make an undocumented function beside each documented one"
 )]
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     macros::{classifier, xdp},
@@ -19,7 +21,7 @@ use aya_ebpf::{
 };
 use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
 use probe_ebpf::{
-    packet::{adjust_head, frame_len, read},
+    packet::{adjust_head, frame_len, load},
     parse::{Address, Answer, Facts, FrameOptions, parse},
     record::{count, record, xdp_action_of},
 };
@@ -28,6 +30,7 @@ mod act;
 #[path = "../../maps/actions.rs"]
 mod actions_maps;
 mod env;
+mod failsafe;
 #[path = "../../maps/generation.rs"]
 mod generation_maps;
 mod inner;
@@ -36,16 +39,17 @@ mod leaving;
 mod overrides;
 #[path = "../../maps/own.rs"]
 mod own_maps;
+mod reconsider;
 mod scope;
 #[path = "../../maps/shared.rs"]
 mod shared_maps;
 mod transport;
 mod word;
 
-use act::{Draft, act, verdict_of_sample};
+use act::{Draft, act, let_through, verdict_of_sample};
 use env::Env;
 use generation_maps::{COUNTERS, MARTIANS, META, N_NAT64, NAT64_PREFIXES};
-use judge::judge;
+use judge::{Judgement, judge};
 use own_maps::is_own_source;
 use shared_maps::count_not_ip;
 use transport::Transport;
@@ -71,22 +75,36 @@ pub fn cordon_gen(ctx: XdpContext) -> u32 {
         Err(answer) => return answered(&ctx, &answer),
     };
     let source = AddressWords::new(&facts.source);
-    let ifindex = ctx.ingress_ifindex() as u32;
     if MARTIANS.load() != 0 && is_own(&ctx, &facts, source) {
-        return told(&ctx, &facts, source, ifindex, MARTIAN);
+        return told(&ctx, &facts, source, MARTIAN);
     }
-    let judgement = judge(&ctx, &facts, source, &mut Env::live(ifindex));
-    if matches!(judgement.reason, Reason::PolicyPass | Reason::TunnelUninspected) {
-        return told(&ctx, &facts, source, ifindex, judgement.verdict());
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let judgement = judge(&ctx, &facts, source, ifindex, &mut Env::live());
+    // The verdicts of most packets, each with an exit of its own, where all that follows from the reason is known.
+    match judgement.reason {
+        Reason::PolicyPass => {
+            let verdict = judgement.verdict_as(Action::Pass, Reason::PolicyPass);
+            told(&ctx, &facts, source, verdict)
+        }
+        Reason::PolicyDrop if !let_through::is_possible(&ctx, &facts, judgement.decision) => {
+            let verdict = judgement.verdict_as(Action::Drop, Reason::PolicyDrop);
+            told(&ctx, &facts, source, verdict)
+        }
+        _ => carried_out(&ctx, &facts, source, judgement),
     }
+}
 
+/// The exit for a packet to which something is done, or may be.
+#[inline(always)]
+fn carried_out(ctx: &XdpContext, facts: &Facts, source: AddressWords, judgement: Judgement) -> u32 {
     // The length that it came with: an answer has another.
-    let bytes = frame_len(&ctx);
-    let draft = draft(&ctx, &facts, false);
-    let verdict = act(&ctx, &facts, source, judgement, bytes);
+    let bytes = frame_len(ctx);
+    let is_plain_pass = matches!(judgement.reason, Reason::TunnelUninspected);
+    let draft = draft(ctx, facts, is_plain_pass);
+    let verdict = act(ctx, facts, source, judgement, bytes);
     #[cfg(feature = "log")]
-    aya_log_ebpf::trace!(&ctx, "{} {}", verdict.action.name(), verdict.reason.name());
-    draft.tell(Some(source), ifindex, verdict, bytes);
+    aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
+    draft.tell(Some(source), ctx.ingress_ifindex() as u32, verdict, bytes);
     count(&COUNTERS, verdict, bytes);
     xdp_action_of(verdict)
 }
@@ -104,11 +122,14 @@ fn is_own(ctx: &XdpContext, facts: &Facts, source: AddressWords) -> bool {
 
 /// The exit for a packet whose verdict has no effect on it.
 #[inline(always)]
-fn told(ctx: &XdpContext, facts: &Facts, source: AddressWords, ifindex: u32, verdict: Verdict) -> u32 {
+fn told(ctx: &XdpContext, facts: &Facts, source: AddressWords, verdict: Verdict) -> u32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
     let bytes = frame_len(ctx);
-    draft(ctx, facts, matches!(verdict.action, Action::Pass)).tell(Some(source), ifindex, verdict, bytes);
+    if Draft::is_drawn(matches!(verdict.action, Action::Pass)) {
+        let draft = Draft::new(Transport::of(ctx, facts), facts.vlan);
+        draft.tell(Some(source), ctx.ingress_ifindex() as u32, verdict, bytes);
+    }
     count(&COUNTERS, verdict, bytes);
     xdp_action_of(verdict)
 }
@@ -145,39 +166,37 @@ fn draft(ctx: &XdpContext, facts: &Facts, is_plain_pass: bool) -> Draft {
 #[xdp(frags)]
 #[inline(always)]
 pub fn cordon_sample(ctx: XdpContext) -> u32 {
-    const HEADER_LEN: usize = size_of::<SampleHeader>();
+    sample(&ctx).map_or(u32::MAX, |verdict| verdict.0)
+}
+
+#[inline(always)]
+fn sample(ctx: &XdpContext) -> Option<SampleVerdict> {
     // Named so that the map is part of the object; the daemon writes and reads it.
-    if META.get(0).is_none() {
-        return u32::MAX;
-    }
-    let Some(header) = read::<HEADER_LEN>(&ctx, 0) else {
-        return u32::MAX;
-    };
+    META.get(0)?;
+    let now_s = sample_word(ctx, offset_of!(SampleHeader, now_s))?;
+    let halted_until_s = sample_word(ctx, offset_of!(SampleHeader, halted_until_s))?;
+    let with_shared = sample_word(ctx, offset_of!(SampleHeader, with_shared))? != 0;
+    let ifindex = sample_word(ctx, offset_of!(SampleHeader, ifindex))?;
     // What remains is a frame like any other.
-    if !adjust_head(&ctx, HEADER_LEN as i32) {
-        return u32::MAX;
-    }
-    let word = |idx: usize| {
-        u32::from_ne_bytes([
-            header[idx * 4],
-            header[idx * 4 + 1],
-            header[idx * 4 + 2],
-            header[idx * 4 + 3],
-        ])
-    };
-    let facts = match parse(&ctx, &frame_options()) {
+    adjust_head(ctx, size_of::<SampleHeader>() as i32).then_some(())?;
+    let facts = match parse(ctx, &frame_options()) {
         Ok(facts) => facts,
-        Err(answer) => return SampleVerdict::pack(answer.verdict, 0).0,
+        Err(answer) => return Some(SampleVerdict::pack(answer.verdict, 0)),
     };
     let source = AddressWords::new(&facts.source);
-    let with_shared = word(2) != 0;
-    if MARTIANS.load() != 0 && with_shared && is_own(&ctx, &facts, source) {
-        return SampleVerdict::pack(MARTIAN, 0).0;
+    if MARTIANS.load() != 0 && with_shared && is_own(ctx, &facts, source) {
+        return Some(SampleVerdict::pack(MARTIAN, 0));
     }
-    let mut env = Env::of_sample(word(0), word(1), with_shared, word(3));
-    let judgement = judge(&ctx, &facts, source, &mut env);
-    let verdict = verdict_of_sample(&ctx, &facts, judgement);
-    SampleVerdict::pack(verdict, judgement.decision.tier()).0
+    let mut env = Env::of_sample(now_s, halted_until_s, with_shared);
+    let judgement = judge(ctx, &facts, source, ifindex, &mut env);
+    let verdict = verdict_of_sample(ctx, &facts, judgement);
+    Some(SampleVerdict::pack(verdict, judgement.decision.tier()))
+}
+
+/// A field of a [`SampleHeader`].
+#[inline(always)]
+fn sample_word(ctx: &XdpContext, offset: usize) -> Option<u32> {
+    load(ctx, offset).map(u32::from_ne_bytes)
 }
 
 /// Judges a leaving packet by where it goes: only what the policy stops in both directions drops. Lives in a slot of

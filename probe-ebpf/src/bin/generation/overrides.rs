@@ -11,10 +11,8 @@ use crate::{
 
 /// The profiles that live overrides give an address; `ALL_ORDERS` where there is none. A deny in either trie
 /// wins over an exemption in the other; within a trie the longest live prefix decides.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Overrides {
-    /// Whether the tries were asked.
-    pub asked: bool,
     /// Whether either says deny.
     pub deny: bool,
     /// The policy's.
@@ -45,7 +43,6 @@ impl Overrides {
             }
         }
         Self {
-            asked: true,
             deny: policy == profile::DENY || runtime == profile::DENY,
             policy,
             runtime,

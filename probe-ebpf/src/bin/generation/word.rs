@@ -88,6 +88,12 @@ impl AddressWords {
         }
     }
 
+    /// From its parts.
+    #[inline(always)]
+    pub const fn from_halves(is_v4: bool, halves: [u64; 2]) -> Self {
+        Self { is_v4, halves }
+    }
+
     /// The IPv4 address.
     #[inline(always)]
     pub const fn v4(self) -> [u8; 4] {

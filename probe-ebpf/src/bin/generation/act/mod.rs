@@ -7,7 +7,7 @@
 mod answer;
 mod cap;
 mod event;
-mod icmp_error;
+pub mod let_through;
 mod limit;
 mod mark;
 mod redirect;
@@ -62,7 +62,7 @@ pub fn act(
             }
             verdict
         }
-        Reason::Halted if icmp_error::is_exempt(ctx, facts) && cap::take_icmp_error() => {
+        Reason::Halted if let_through::is_icmp_error(ctx, facts) && cap::take_icmp_error() => {
             Verdict::without_class(Action::Pass, Reason::HaltedIcmpError)
         }
         Reason::PolicyMark
@@ -88,15 +88,8 @@ pub fn verdict_of_sample(ctx: &XdpContext, facts: &Facts, judgement: Judgement) 
 /// The verdict for a packet that would be stopped for a reason: some pass all the same.
 #[inline(always)]
 fn stopped(ctx: &XdpContext, facts: &Facts, judgement: Judgement, reason: Reason) -> Verdict {
-    if icmp_error::is_exempt(ctx, facts) {
-        return if cap::take_icmp_error() {
-            judgement.verdict_as(Action::Pass, Reason::IcmpError)
-        } else {
-            judgement.verdict_as(Action::Drop, Reason::IcmpErrorCapped)
-        };
+    match let_through::let_through(ctx, facts, judgement) {
+        Some(verdict) => verdict,
+        None => judgement.verdict_as(judgement.decision.action(), reason),
     }
-    if reply::is_reply(ctx, facts, judgement.decision) {
-        return judgement.verdict_as(Action::Pass, Reason::Reply);
-    }
-    judgement.verdict_as(judgement.decision.action(), reason)
 }

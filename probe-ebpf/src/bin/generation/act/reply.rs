@@ -26,10 +26,16 @@ const REFRESH_NS: u64 = 1_000_000_000;
 #[repr(align(8))]
 struct Aligned(FlowKey);
 
+/// Whether the policy lets answers pass.
+#[inline(always)]
+pub fn is_possible(decision: Decision) -> bool {
+    REPLIES.load() != 0 && !decision.is_both()
+}
+
 /// Whether the packet answers a connection of this host, and the policy lets such answers pass.
 #[inline(always)]
 pub fn is_reply(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
-    REPLIES.load() != 0 && !decision.is_both() && cordon_reply(ctx.ctx, word::pack(facts)) != 0
+    is_possible(decision) && cordon_reply(ctx.ctx, word::pack(facts)) != 0
 }
 
 #[unsafe(no_mangle)]
