@@ -153,13 +153,7 @@ pub fn judge_address(address: AddressWords, row: Option<u32>, env: &mut Env) -> 
 
 /// A tunnel whose outer source passes: nobody looks inside, or the inner source must pass too.
 #[inline(always)]
-fn judge_tunnel(
-    ctx: &XdpContext,
-    facts: &Facts,
-    outer: Judgement,
-    row: Option<u32>,
-    env: &Env,
-) -> Judgement {
+fn judge_tunnel(ctx: &XdpContext, facts: &Facts, outer: Judgement, row: Option<u32>, env: &Env) -> Judgement {
     let inner = if INSPECT_INNER.load() == 0 {
         Inner::Unreadable
     } else {

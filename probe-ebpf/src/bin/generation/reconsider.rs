@@ -48,8 +48,13 @@ extern "C" fn cordon_reconsider(high: u64, low: u64, case: u64, env: u64) -> u64
         row => Some(row as u32),
     };
     let class = (case >> CLASS_SHIFT) as u16;
-    let (decision, reason) =
-        try_reconsider(address, row, class, Decision(case as u16), &mut Env::from_word(env));
+    let (decision, reason) = try_reconsider(
+        address,
+        row,
+        class,
+        Decision(case as u16),
+        &mut Env::from_word(env),
+    );
     u64::from(decision.0) | (reason as u64) << REASON_SHIFT
 }
 
