@@ -1,8 +1,10 @@
 //! Tunnels: packets inside packets, one level deep.
 
 use aya_ebpf::programs::XdpContext;
+use probe_common::l4::extension;
 
 use crate::{
+    l4::behind_extensions,
     packet::read_at,
     parse::{Address, Facts, inner_ethernet, is_ipv6_ethertype},
 };
@@ -25,12 +27,19 @@ const GRE_LEN: usize = 4;
 /// Transparent Ethernet bridging: an Ethernet frame inside GRE or Geneve.
 const ETHERTYPE_ETHERNET: u16 = 0x6558;
 
-/// Whether the packet carries another one, as far as the fixed header and UDP's destination port tell.
+/// Whether the packet carries another one, as far as its protocol and UDP's destination port tell.
 #[inline(always)]
 pub fn is_tunnel(ctx: &XdpContext, facts: &Facts) -> bool {
     match facts.protocol {
         PROTO_IPV4 | PROTO_IPV6 | PROTO_GRE => true,
-        PROTO_UDP => udp_tunnel_port(ctx, facts).is_some(),
+        PROTO_UDP => !facts.is_later_fragment && udp_tunnel_port(ctx, payload_offset(facts)).is_some(),
+        protocol if facts.version == 6 && extension(protocol).is_some() => {
+            match behind_extensions(ctx, facts) {
+                Some((PROTO_IPV4 | PROTO_IPV6 | PROTO_GRE, _)) => true,
+                Some((PROTO_UDP, offset)) => udp_tunnel_port(ctx, offset).is_some(),
+                _ => false,
+            }
+        }
         _ => false,
     }
 }
@@ -41,12 +50,16 @@ pub fn inner_source(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
     if facts.is_later_fragment {
         return None;
     }
-    let offset = payload_offset(facts);
-    match facts.protocol {
+    let (protocol, offset) = if facts.version == 6 && extension(facts.protocol).is_some() {
+        behind_extensions(ctx, facts)?
+    } else {
+        (facts.protocol, payload_offset(facts))
+    };
+    match protocol {
         PROTO_IPV4 => source_of(ctx, offset, false),
         PROTO_IPV6 => source_of(ctx, offset, true),
         PROTO_GRE => behind_gre(ctx, offset),
-        PROTO_UDP => match udp_tunnel_port(ctx, facts)? {
+        PROTO_UDP => match udp_tunnel_port(ctx, offset)? {
             PORT_VXLAN => behind_ethernet(ctx, offset + UDP_LEN + VXLAN_LEN),
             _ => behind_geneve(ctx, offset + UDP_LEN),
         },
@@ -59,13 +72,10 @@ fn payload_offset(facts: &Facts) -> usize {
     usize::from(facts.ip_offset) + usize::from(facts.ip_len)
 }
 
-/// The destination port of a UDP packet, if it is one of a tunnel.
+/// The destination port of a UDP header at `offset`, if it is one of a tunnel.
 #[inline(always)]
-fn udp_tunnel_port(ctx: &XdpContext, facts: &Facts) -> Option<u16> {
-    if facts.is_later_fragment {
-        return None;
-    }
-    match u16::from_be_bytes(read_at(ctx, payload_offset(facts) + 2)?) {
+fn udp_tunnel_port(ctx: &XdpContext, offset: usize) -> Option<u16> {
+    match u16::from_be_bytes(read_at(ctx, offset + 2)?) {
         port @ (PORT_VXLAN | PORT_GENEVE) => Some(port),
         _ => None,
     }

@@ -27,6 +27,10 @@ pub(super) fn parse(
     if header[0] >> 4 != 4 || header_len < HEADER_LEN as u16 || total_len < header_len {
         return Err(MALFORMED);
     }
+    // The last byte of the options: a header that ends in the frame's end is none.
+    if header_len > HEADER_LEN as u16 && read_at::<1>(ctx, offset + usize::from(header_len) - 1).is_none() {
+        return Err(TRUNCATED);
+    }
     let source = [header[12], header[13], header[14], header[15]];
     if source[0] == 169 && source[1] == 254 {
         return Err(pass(Reason::LinkLocal));
