@@ -11,7 +11,7 @@ use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use probe_common::{Action, FOREVER, Reason, StateWord, Verdict};
 use probe_ebpf::{
     clock,
-    parse::{FrameOptions, outermost_vlan, parse},
+    parse::{WithoutGeneration, outermost_vlan, parse},
     record::record,
 };
 
@@ -82,7 +82,7 @@ fn is_vlan_judged(ctx: &XdpContext) -> bool {
 /// decides about the rest, unless the host is halted.
 #[inline(always)]
 fn without_generation(ctx: &XdpContext, is_halted: bool) -> Verdict {
-    let facts = match parse(ctx, &FrameOptions::WITHOUT_GENERATION) {
+    let facts = match parse(ctx, &WithoutGeneration) {
         Ok(facts) => facts,
         Err(answer) => {
             count_not_ip(ctx, &answer);
