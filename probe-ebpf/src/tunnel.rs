@@ -35,16 +35,37 @@ pub fn is_tunnel(ctx: &XdpContext, facts: &Facts) -> bool {
     }
 }
 
+/// The IP header of a packet inside another.
+#[derive(Clone, Copy)]
+pub struct InnerIp {
+    /// Where it begins in the frame.
+    pub offset: usize,
+    /// Whether it should be IPv6.
+    pub is_v6: bool,
+}
+
 /// The source of the packet inside; `None` if it cannot be found.
 #[inline(always)]
 pub fn inner_source(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
+    source_of(ctx, inner_ip(ctx, facts)?)
+}
+
+/// The header of the packet inside; `None` if it cannot be found.
+#[inline(always)]
+pub fn inner_ip(ctx: &XdpContext, facts: &Facts) -> Option<InnerIp> {
     if facts.is_later_fragment {
         return None;
     }
     let offset = payload_offset(facts);
     match facts.protocol {
-        PROTO_IPV4 => source_of(ctx, offset, false),
-        PROTO_IPV6 => source_of(ctx, offset, true),
+        PROTO_IPV4 => Some(InnerIp {
+            offset,
+            is_v6: false,
+        }),
+        PROTO_IPV6 => Some(InnerIp {
+            offset,
+            is_v6: true,
+        }),
         PROTO_GRE => behind_gre(ctx, offset),
         PROTO_UDP => match udp_tunnel_port(ctx, facts)? {
             PORT_VXLAN => behind_ethernet(ctx, offset + UDP_LEN + VXLAN_LEN),
@@ -73,7 +94,7 @@ fn udp_tunnel_port(ctx: &XdpContext, facts: &Facts) -> Option<u16> {
 
 /// RFC 2784 and RFC 2890.
 #[inline(always)]
-fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<Address> {
+fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<InnerIp> {
     const CHECKSUM: u8 = 0x80;
     const ROUTING: u8 = 0x40;
     const KEY: u8 = 0x20;
@@ -95,7 +116,7 @@ fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<Address> {
 
 /// RFC 8926 section 3.4.
 #[inline(always)]
-fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<Address> {
+fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<InnerIp> {
     const OPTIONS_LEN: u8 = 0x3f;
     let [version_len, _, type_high, type_low] = read_at(ctx, offset)?;
     if version_len & !OPTIONS_LEN != 0 {
@@ -110,23 +131,24 @@ fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<Address> {
 }
 
 #[inline(always)]
-fn behind_type(ctx: &XdpContext, offset: usize, ethertype: u16) -> Option<Address> {
+fn behind_type(ctx: &XdpContext, offset: usize, ethertype: u16) -> Option<InnerIp> {
     if ethertype == ETHERTYPE_ETHERNET {
         behind_ethernet(ctx, offset)
     } else {
-        source_of(ctx, offset, is_ipv6_ethertype(ethertype)?)
+        let is_v6 = is_ipv6_ethertype(ethertype)?;
+        Some(InnerIp { offset, is_v6 })
     }
 }
 
 #[inline(always)]
-fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<Address> {
+fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<InnerIp> {
     let (offset, is_v6) = inner_ethernet(ctx, offset)?;
-    source_of(ctx, offset, is_v6)
+    Some(InnerIp { offset, is_v6 })
 }
 
-/// The source in an IP header.
+/// The source in such a header.
 #[inline(always)]
-fn source_of(ctx: &XdpContext, offset: usize, is_v6: bool) -> Option<Address> {
+pub fn source_of(ctx: &XdpContext, InnerIp { offset, is_v6 }: InnerIp) -> Option<Address> {
     let [version_len] = read_at(ctx, offset)?;
     match (version_len >> 4, is_v6) {
         (4, false) => read_at(ctx, offset + 12).map(Address::from_v4),

@@ -18,7 +18,7 @@ pub(super) fn parse(
     ctx: &XdpContext,
     offset: usize,
     vlan: u16,
-    options: &FrameOptions,
+    options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
     let mut buffer = MaybeUninit::uninit();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;

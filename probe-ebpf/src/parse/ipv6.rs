@@ -29,7 +29,7 @@ pub(super) fn parse(
     ctx: &XdpContext,
     offset: usize,
     vlan: u16,
-    options: &FrameOptions,
+    options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
     let mut buffer = MaybeUninit::uninit();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
@@ -65,7 +65,7 @@ pub(super) fn parse(
             return Err(drop(Reason::Martian));
         }
     }
-    let source = match embedded_v4(&source.v6(), options) {
+    let source = match embedded_v4(source, options) {
         Some(embedded) if embedded.is_martian() && options.martians() => return Err(drop(Reason::Martian)),
         Some(embedded) => Address::from_v4(embedded.address),
         None => source,
