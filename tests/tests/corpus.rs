@@ -28,7 +28,7 @@ fn all_cases() -> Vec<Case> {
 }
 
 /// Settings that cannot be published fail, but hide no other failure. Verifier logs are long, and end with what counts.
-fn not_published(settings: &Settings, error: &anyhow::Error) -> String {
+pub(crate) fn not_published(settings: &Settings, error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let lines: Vec<&str> = text.lines().collect();
     let end = lines[lines.len().saturating_sub(6)..].join("\n");

@@ -6,11 +6,11 @@ use super::{Address, FrameOptions};
 
 /// What is judged for a source on the wire: the IPv4 address inside it, if there is one.
 #[inline(always)]
-pub fn judged(source: Address, options: &FrameOptions) -> Address {
+pub fn judged(source: Address, options: &impl FrameOptions) -> Address {
     if source.is_v4() {
         return source;
     }
-    match embedded_v4(&source.v6(), options) {
+    match embedded_v4(source, options) {
         Some(embedded) => Address::from_v4(embedded.address),
         None => source,
     }
@@ -18,19 +18,12 @@ pub fn judged(source: Address, options: &FrameOptions) -> Address {
 
 /// As [`probe_common::embedded`], with the prefixes of the generation.
 #[inline(always)]
-pub(super) fn embedded_v4(address: &[u8; 16], options: &FrameOptions) -> Option<Embedded> {
-    if let Some((n_prefixes, prefixes)) = options.nat64() {
-        for (idx, prefix) in prefixes.iter().enumerate() {
-            if idx as u32 >= n_prefixes {
-                break;
-            }
-            if let Some(address) = prefix.load().embedded(address) {
-                return Some(Embedded {
-                    address,
-                    is_configured: true,
-                });
-            }
-        }
+pub(super) fn embedded_v4(address: Address, options: &impl FrameOptions) -> Option<Embedded> {
+    if let Some(address) = options.nat64(address) {
+        return Some(Embedded {
+            address,
+            is_configured: true,
+        });
     }
-    embedded_by_standard(address)
+    embedded_by_standard(&address.v6())
 }

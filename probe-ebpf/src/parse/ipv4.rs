@@ -18,7 +18,7 @@ pub(super) fn parse(
     ctx: &XdpContext,
     offset: usize,
     vlan: u16,
-    options: &FrameOptions,
+    options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
     let mut buffer = MaybeUninit::uninit();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
@@ -26,6 +26,10 @@ pub(super) fn parse(
     let total_len = u16::from_be_bytes([header[2], header[3]]);
     if header[0] >> 4 != 4 || header_len < HEADER_LEN as u16 || total_len < header_len {
         return Err(MALFORMED);
+    }
+    // The last byte of the options: a header that ends in the frame's end is none.
+    if header_len > HEADER_LEN as u16 && read_at::<1>(ctx, offset + usize::from(header_len) - 1).is_none() {
+        return Err(TRUNCATED);
     }
     let source = [header[12], header[13], header[14], header[15]];
     if source[0] == 169 && source[1] == 254 {

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::programs::XdpContext;
-use probe_common::{Reason, halves};
+use probe_common::Reason;
 
 use super::{Address, Answer, Facts, FrameOptions, MALFORMED, TRUNCATED, drop, embedded::embedded_v4, pass};
 use crate::packet::{read_at, view};
@@ -29,7 +29,7 @@ pub(super) fn parse(
     ctx: &XdpContext,
     offset: usize,
     vlan: u16,
-    options: &FrameOptions,
+    options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
     let mut buffer = MaybeUninit::uninit();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
@@ -65,7 +65,7 @@ pub(super) fn parse(
             return Err(drop(Reason::Martian));
         }
     }
-    let source = match embedded_v4(&source.v6(), options) {
+    let source = match embedded_v4(source, options) {
         Some(embedded) if embedded.is_martian() && options.martians() => return Err(drop(Reason::Martian)),
         Some(embedded) => Address::from_v4(embedded.address),
         None => source,

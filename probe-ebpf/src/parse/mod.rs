@@ -6,8 +6,8 @@ mod ethernet;
 mod ipv4;
 mod ipv6;
 
-use aya_ebpf::{Global, programs::XdpContext};
-use probe_common::{Action, Nat64, Reason, Verdict, limits::MAX_NAT64};
+use aya_ebpf::programs::XdpContext;
+use probe_common::{Action, Reason, Verdict};
 
 pub use address::Address;
 pub use embedded::judged;
@@ -47,45 +47,27 @@ impl Facts {
     }
 }
 
-/// What a host says about frames: constants of the generation that judges, if one does. They are read where they are
-/// asked for, because each reading costs something even where all that follows from it is compiled out.
-pub struct FrameOptions(Option<FrameConstants>);
-
-/// The constants that [`FrameOptions`] reads.
-#[derive(Clone, Copy)]
-pub struct FrameConstants {
+/// What a host says about frames. Asked only where it matters: each constant that is read costs something, even where
+/// all that follows from it is compiled out.
+pub trait FrameOptions {
     /// Whether sources that cannot come by the wire drop.
-    pub martians: &'static Global<u32>,
-    /// How many NAT64 prefixes are configured.
-    pub n_nat64: &'static Global<u32>,
-    /// Those prefixes ([`probe_common::Nat64Prefixes`]).
-    pub nat64: &'static [Global<Nat64>; MAX_NAT64],
+    fn martians(&self) -> bool;
+    /// The IPv4 address inside an IPv6 address, if a configured NAT64 prefix says that there is one.
+    fn nat64(&self, address: Address) -> Option<[u8; 4]>;
 }
 
-impl FrameOptions {
-    /// As far as is known where no generation judges.
-    pub const WITHOUT_GENERATION: Self = Self(None);
+/// As far as is known where no generation judges.
+pub struct WithoutGeneration;
 
-    /// Those of a generation.
-    #[inline(always)]
-    pub const fn new(constants: FrameConstants) -> Self {
-        Self(Some(constants))
-    }
-
+impl FrameOptions for WithoutGeneration {
     #[inline(always)]
     fn martians(&self) -> bool {
-        match self.0 {
-            Some(constants) => constants.martians.load() != 0,
-            None => false,
-        }
+        false
     }
 
     #[inline(always)]
-    fn nat64(&self) -> Option<(u32, &'static [Global<Nat64>; MAX_NAT64])> {
-        match self.0 {
-            Some(constants) => Some((constants.n_nat64.load(), constants.nat64)),
-            None => None,
-        }
+    fn nat64(&self, _address: Address) -> Option<[u8; 4]> {
+        None
     }
 }
 
@@ -101,7 +83,7 @@ pub struct Answer {
 /// Reads a frame. `Err` is an answer that holds under any
 /// policy.
 #[inline(always)]
-pub fn parse(ctx: &XdpContext, options: &FrameOptions) -> Result<Facts, Answer> {
+pub fn parse(ctx: &XdpContext, options: &impl FrameOptions) -> Result<Facts, Answer> {
     let ip = ethernet::find_ip(ctx)?;
     if ip.is_v6 {
         ipv6::parse(ctx, ip.offset, ip.vlan, options)

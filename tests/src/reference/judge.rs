@@ -223,11 +223,12 @@ fn contains(prefix: &str, address: IpAddr) -> bool {
         .is_ok_and(|prefix| prefix.contains(&address))
 }
 
-/// A client without an address asks all servers of its network.
+/// A client without an address asks all servers of its network; no client sends IP options with that.
 fn is_dhcp_request(packet: &Packet<'_>) -> bool {
     packet.source == Ipv4Addr::UNSPECIFIED
         && packet.destination == Ipv4Addr::BROADCAST
         && packet.protocol == Some(17)
+        && !packet.has_options
         && packet.ports().is_some_and(|(_, to_port)| to_port == 67)
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Packet<'a> {
     pub destination: IpAddr,
     /// Time to live or hop limit.
     pub hop_limit: u8,
+    /// Whether an IPv4 header has options.
+    pub has_options: bool,
     /// What the fixed header says comes next.
     pub next_header: u8,
     /// Whether it is a fragment of something larger.
@@ -63,6 +65,7 @@ pub(super) fn v4(bytes: &[u8]) -> Result<Packet<'_>, Reason> {
         source: Ipv4Addr::from(header.source()).into(),
         destination: Ipv4Addr::from(header.destination()).into(),
         hop_limit: header.ttl(),
+        has_options: !header.options().is_empty(),
         next_header: header.protocol().0,
         is_fragment: header.more_fragments() || offset != 0,
         protocol: Some(header.protocol().0),
@@ -82,6 +85,7 @@ pub(super) fn v6(bytes: &[u8]) -> Result<Packet<'_>, Reason> {
         source: Ipv6Addr::from(header.source()).into(),
         destination: Ipv6Addr::from(header.destination()).into(),
         hop_limit: header.hop_limit(),
+        has_options: false,
         next_header,
         is_fragment,
         protocol,

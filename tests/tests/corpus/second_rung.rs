@@ -69,14 +69,14 @@ fn every_case_in(mode: ModeChoice) {
         }
     });
     assert!(
-        n_frames > 1_000,
-        "the corpus has {n_frames} frames that a wire can carry"
-    );
-    assert!(
         wrong.is_empty(),
         "{} of {n_frames} frames:\n{}",
         wrong.len(),
         wrong.join("\n")
+    );
+    assert!(
+        n_frames > 1_000,
+        "the corpus has {n_frames} frames that a wire can carry"
     );
 }
 

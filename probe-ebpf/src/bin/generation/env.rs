@@ -61,7 +61,11 @@ impl Env {
     pub const fn word(&self) -> u64 {
         let with_shared = if self.with_shared { WITH_SHARED } else { 0 };
         let sample = if self.is_sample { SAMPLE } else { 0 };
-        let denies = if self.has_runtime_denies { RUNTIME_DENIES } else { 0 };
+        let denies = if self.has_runtime_denies {
+            RUNTIME_DENIES
+        } else {
+            0
+        };
         with_shared | sample | denies | self.now_s as u64
     }
 

@@ -17,7 +17,7 @@ use crate::{
     inner::{Inner, inner},
     reconsider::reconsider,
     scope::{self, Endpoint, Heading},
-    shared_maps::is_failsafe,
+    shared_maps::{is_failsafe, is_failsafe_source},
     transport::Transport,
 };
 
@@ -92,7 +92,7 @@ impl Heading for Received<'_> {
 pub fn judge(ctx: &XdpContext, facts: &Facts, ifindex: u32, env: &mut Env) -> Judgement {
     let source = facts.source;
     if env.is_halted() {
-        let passes = env.with_shared() && (is_failsafe(&source) || is_wire_failsafe(ctx, facts));
+        let passes = env.with_shared() && is_failsafe_source(ctx, facts);
         return if passes {
             Judgement::without_class(Decision::PASS, Reason::HaltedFailsafe)
         } else {
@@ -147,13 +147,7 @@ pub fn judge_address(address: Address, row: Option<u32>, env: &mut Env) -> Judge
 
 /// A tunnel whose outer source passes: nobody looks inside, or the inner source must pass too.
 #[inline(always)]
-fn judge_tunnel(
-    ctx: &XdpContext,
-    facts: &Facts,
-    outer: Judgement,
-    row: Option<u32>,
-    env: &Env,
-) -> Judgement {
+fn judge_tunnel(ctx: &XdpContext, facts: &Facts, outer: Judgement, row: Option<u32>, env: &Env) -> Judgement {
     let inner = if INSPECT_INNER.load() == 0 {
         Inner::Unreadable
     } else {

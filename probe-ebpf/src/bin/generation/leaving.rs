@@ -16,11 +16,11 @@ use probe_ebpf::{
 use crate::{
     act::Draft,
     env::Env,
-    shared_maps::is_failsafe,
-    frame_options,
+    frame::Frames,
     generation_maps::COUNTERS,
     judge::judge_address,
     scope::{self, Endpoint},
+    shared_maps::is_failsafe,
     transport::Transport,
 };
 
@@ -63,7 +63,7 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
     // SAFETY: `skb` is the program's context.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
     let row = scope::row(ifindex, &leaving);
-    let remote = judged(leaving.remote, &frame_options());
+    let remote = judged(leaving.remote, &Frames);
     let judgement = judge_address(remote, row, &mut Env::live());
     let stops = matches!(judgement.reason, Reason::PolicyDrop | Reason::PolicyReject);
     if !stops || !judgement.decision.is_both() || is_failsafe(&leaving.remote) {

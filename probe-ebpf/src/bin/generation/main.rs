@@ -22,7 +22,7 @@ use aya_ebpf::{
 use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
 use probe_ebpf::{
     packet::{adjust_head, frame_len, load},
-    parse::{Address, Answer, Facts, FrameConstants, FrameOptions, parse},
+    parse::{Answer, Facts, parse},
     record::{count, record, xdp_action_of},
 };
 
@@ -30,6 +30,7 @@ mod act;
 #[path = "../../maps/actions.rs"]
 mod actions_maps;
 mod env;
+mod frame;
 #[path = "../../maps/generation.rs"]
 mod generation_maps;
 mod inner;
@@ -47,21 +48,12 @@ mod word;
 
 use act::{Draft, act, let_through, verdict_of_sample};
 use env::Env;
-use generation_maps::{COUNTERS, MARTIANS, META, N_NAT64, NAT64_PREFIXES};
+use frame::Frames;
+use generation_maps::{COUNTERS, MARTIANS, META};
 use judge::{Judgement, judge};
 use own_maps::is_own_source;
 use shared_maps::count_not_ip;
 use transport::Transport;
-
-/// What the generation's host says about frames.
-#[inline(always)]
-fn frame_options() -> FrameOptions {
-    FrameOptions::new(FrameConstants {
-        martians: &MARTIANS,
-        n_nat64: &N_NAT64,
-        nat64: &NAT64_PREFIXES,
-    })
-}
 
 const MARTIAN: Verdict = Verdict::without_class(Action::Drop, Reason::Martian);
 
@@ -69,7 +61,7 @@ const MARTIAN: Verdict = Verdict::without_class(Action::Drop, Reason::Martian);
 #[xdp(frags)]
 #[inline(always)]
 pub fn cordon_gen(ctx: XdpContext) -> u32 {
-    let facts = match parse(&ctx, &frame_options()) {
+    let facts = match parse(&ctx, &Frames) {
         Ok(facts) => facts,
         Err(answer) => return answered(&ctx, &answer),
     };
@@ -166,7 +158,7 @@ fn sample(ctx: &XdpContext) -> Option<SampleVerdict> {
     let ifindex = sample_word(ctx, offset_of!(SampleHeader, ifindex))?;
     // What remains is a frame like any other.
     adjust_head(ctx, size_of::<SampleHeader>() as i32).then_some(())?;
-    let facts = match parse(ctx, &frame_options()) {
+    let facts = match parse(ctx, &Frames) {
         Ok(facts) => facts,
         Err(answer) => return Some(SampleVerdict::pack(answer.verdict, 0)),
     };

@@ -51,6 +51,14 @@ impl Overrides {
     }
 }
 
+impl Overrides {
+    /// Whether neither says anything.
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.policy == profile::ALL_ORDERS && self.runtime == profile::ALL_ORDERS
+    }
+}
+
 /// The profile of the longest prefix that still holds. An expired entry must not hide a shorter live one, so
 /// the look-up is repeated with one bit less than what the expired entry says of itself.
 #[inline(always)]

@@ -17,6 +17,7 @@ const ROW_SHIFT: u32 = 32;
 const NO_ROW: u64 = 0xffff;
 const V4: u64 = 1 << 48;
 const REASON_SHIFT: u32 = 16;
+const PLAIN_DROP: u64 = Decision::DROP.0 as u64 | (Reason::PolicyDrop as u64) << REASON_SHIFT;
 
 /// What is decided about an address of a class after all, where the cell of all orders says `decision`.
 #[inline(always)]
@@ -32,6 +33,14 @@ pub fn reconsider(
     let case = u64::from(decision.0) | u64::from(class) << CLASS_SHIFT | row << ROW_SHIFT | family;
     let [high, low] = address.halves();
     let res = cordon_reconsider(high, low, case, env.word());
+    // The usual one, so that what follows from it is known here.
+    if res == PLAIN_DROP {
+        return Judgement {
+            decision: Decision::DROP,
+            reason: Reason::PolicyDrop,
+            class,
+        };
+    }
     Judgement {
         decision: Decision(res as u16),
         reason: Reason::from_code((res >> REASON_SHIFT) as u8).unwrap_or(Reason::PolicyDrop),
@@ -48,8 +57,13 @@ extern "C" fn cordon_reconsider(high: u64, low: u64, case: u64, env: u64) -> u64
         row => Some(row as u32),
     };
     let class = (case >> CLASS_SHIFT) as u16;
-    let (decision, reason) =
-        try_reconsider(address, row, class, Decision(case as u16), &mut Env::from_word(env));
+    let (decision, reason) = try_reconsider(
+        address,
+        row,
+        class,
+        Decision(case as u16),
+        &mut Env::from_word(env),
+    );
     u64::from(decision.0) | (reason as u64) << REASON_SHIFT
 }
 
@@ -74,6 +88,9 @@ fn try_reconsider(
     }
     if passes {
         return (decision, Reason::PolicyPass);
+    }
+    if overrides.is_none() {
+        return (decision, reason_of(decision));
     }
     for profile in [overrides.policy, overrides.runtime] {
         if profile != profile::ALL_ORDERS {

@@ -51,7 +51,11 @@ impl Transport {
     #[inline(always)]
     pub fn behind_ip(facts: &Facts) -> Self {
         let offset = u64::from(facts.ip_offset) + u64::from(facts.ip_len);
-        let fragment = if facts.is_later_fragment { LATER_FRAGMENT } else { 0 };
+        let fragment = if facts.is_later_fragment {
+            LATER_FRAGMENT
+        } else {
+            0
+        };
         Self(Self::new(Some(facts.protocol), None).0 | offset << OFFSET_SHIFT | fragment)
     }
 

@@ -349,14 +349,14 @@ fn dhcp(rows: &mut Vec<Row>) {
             tagged(&[(number::DOT1Q, 42)], &discover),
             Dhcp,
         ),
-        passes(
+        // No client sends options.
+        blocked(
             "discover behind IP options",
             V4 {
                 options: vec![1; 8],
                 ..header(nobody, everybody)
             }
             .frame(&request),
-            Dhcp,
         ),
         blocked("0.0.0.0 to another port", header(nobody, everybody).frame(&offer)),
         blocked("0.0.0.0 to another address", header(nobody, edge).frame(&request)),
