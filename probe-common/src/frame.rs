@@ -58,13 +58,13 @@ impl Nat64 {
     /// The IPv4 address inside an address below this prefix; `None` for any other address.
     #[inline(always)]
     pub const fn embedded(&self, address: &[u8; 16]) -> Option<[u8; 4]> {
-        let len = self.len as usize / 8;
-        let mut idx = 0;
-        while idx < 12 {
-            if idx < len && self.prefix[idx] != address[idx] {
-                return None;
-            }
-            idx += 1;
+        let (prefix_high, prefix_low) = halves(&self.prefix);
+        let (high, low) = halves(address);
+        let len = self.len as u32;
+        let differs_high = (prefix_high ^ high) & leading_bits(len);
+        let differs_low = (prefix_low ^ low) & leading_bits(len.saturating_sub(64));
+        if differs_high | differs_low != 0 {
+            return None;
         }
         embedded_v4(address, self.len)
     }
@@ -110,6 +110,14 @@ pub const fn halves(a: &[u8; 16]) -> (u64, u64) {
         u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
         u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
     )
+}
+
+/// The first bits of a word in the byte order of memory; all of them if there are not as many.
+const fn leading_bits(n_bits: u32) -> u64 {
+    match u64::MAX.checked_shr(n_bits) {
+        Some(rest) => (!rest).to_be(),
+        None => u64::MAX,
+    }
 }
 
 /// 2002::/16 (RFC 3056).

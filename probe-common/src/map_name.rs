@@ -56,8 +56,8 @@ pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
 pub const REDIRECT: &str = "REDIRECT";
 /// Hash [`crate::name_key`] -> [`crate::Target`]. Shared.
 pub const TARGETS: &str = "TARGETS";
-/// Per-CPU array of one `u64`: frames that devices did not take from a redirect. Shared; see the program
-/// [`program::REDIRECT_ERRORS`].
+/// Per-CPU array of one `u64`: frames that got lost in a redirect. Shared; see the programs
+/// [`program::REDIRECT_ERRORS`] and [`program::REDIRECT_REFUSED`].
 pub const REDIRECT_ERRORS: &str = "REDIRECT_ERRORS";
 /// Program array with the egress programs of the generations that have one. Shared.
 pub const EGRESS_SLOTS: &str = "EGRESS_SLOTS";
@@ -136,8 +136,10 @@ pub mod program {
     pub const EGRESS_GENERATION: &str = "cordon_out";
     /// Attached to interfaces' egress: notes the connections that this host opens, then tail-calls a slot.
     pub const EGRESS: &str = "cordon_egress";
-    /// On the tracepoint `xdp_devmap_xmit`: counts what redirects lost.
+    /// On the tracepoint `xdp_devmap_xmit`: counts what devices lost of redirects.
     pub const REDIRECT_ERRORS: &str = "cordon_redirect_errors";
+    /// On the tracepoint `xdp_redirect_err`: counts redirects that the kernel refused.
+    pub const REDIRECT_REFUSED: &str = "cordon_redirect_refused";
 }
 
 /// Read-only constants that the loader sets before loading.
@@ -190,6 +192,8 @@ pub mod global {
     /// `u32`, egress: first and last local port that the kernel gives to a socket which asked for none
     /// (`net.ipv4.ip_local_port_range`).
     pub const EPHEMERAL_FIRST: &str = "EPHEMERAL_FIRST";
+    /// `u32`, egress: the kernel's id of the map [`super::REDIRECT`].
+    pub const REDIRECT_ID: &str = "REDIRECT_ID";
     /// See [`EPHEMERAL_FIRST`].
     pub const EPHEMERAL_LAST: &str = "EPHEMERAL_LAST";
     /// `u32`, egress: offset in bytes of the byte of `struct sock` that holds `sk_userlocks`; 0: unknown.

@@ -3,7 +3,10 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::l4::{Extension, MAX_EXTENSION_HEADERS, extension, is_quic_initial};
 
-use crate::{packet::read_at, parse::Facts};
+use crate::{
+    packet::{MAX_OFFSET, read_at},
+    parse::{Address, Facts},
+};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -72,6 +75,41 @@ pub fn l4(ctx: &XdpContext, facts: &Facts) -> L4 {
         l4.tcp_flags = flags;
     }
     l4
+}
+
+/// What an IPv6 packet carries behind its extension headers, and where; `None` if that cannot be told, or if it is in
+/// another fragment.
+#[inline(always)]
+pub(crate) fn behind_extensions(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
+    let found = cordon_behind_extensions(
+        ctx.ctx,
+        u32::from(facts.ip_offset) << 8 | u32::from(facts.protocol),
+    );
+    (found != 0).then_some((found as u8, (found >> 8) as usize & MAX_OFFSET))
+}
+
+/// A function of its own for the verifier, like the step that it takes. Bits 0-7 the protocol, the rest its offset; 0:
+/// nothing can be told, since nothing is at offset 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_behind_extensions(ctx: *mut xdp_md, packet: u32) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let facts = Facts {
+        // Not looked at here.
+        source: Address::from_v4([0; 4]),
+        ip_offset: (packet >> 8) as u16,
+        ip_len: 40,
+        version: 6,
+        protocol: packet as u8,
+        is_later_fragment: false,
+        is_fragment: false,
+        vlan: 0,
+    };
+    let l4 = l4(&ctx, &facts);
+    match l4.protocol() {
+        Some(protocol) if !l4.is_later_fragment => u32::from(l4.offset) << 8 | u32::from(protocol),
+        _ => 0,
+    }
 }
 
 /// Whether the packet is an ICMP error that the network needs: path MTU and time exceeded in IPv4, the four error

@@ -1,8 +1,10 @@
 //! Tunnels: packets inside packets, one level deep.
 
 use aya_ebpf::programs::XdpContext;
+use probe_common::l4::extension;
 
 use crate::{
+    l4::behind_extensions,
     packet::read_at,
     parse::{Address, Facts, inner_ethernet, is_ipv6_ethertype},
 };
@@ -25,28 +27,54 @@ const GRE_LEN: usize = 4;
 /// Transparent Ethernet bridging: an Ethernet frame inside GRE or Geneve.
 const ETHERTYPE_ETHERNET: u16 = 0x6558;
 
-/// Whether the packet carries another one, as far as the fixed header and UDP's destination port tell.
+/// Whether the packet carries another one, as far as its protocol and UDP's destination port tell.
 #[inline(always)]
 pub fn is_tunnel(ctx: &XdpContext, facts: &Facts) -> bool {
     match facts.protocol {
         PROTO_IPV4 | PROTO_IPV6 | PROTO_GRE => true,
-        PROTO_UDP => udp_tunnel_port(ctx, facts).is_some(),
+        PROTO_UDP => !facts.is_later_fragment && udp_tunnel_port(ctx, payload_offset(facts)).is_some(),
+        protocol if facts.version == 6 && extension(protocol).is_some() => {
+            match behind_extensions(ctx, facts) {
+                Some((PROTO_IPV4 | PROTO_IPV6 | PROTO_GRE, _)) => true,
+                Some((PROTO_UDP, offset)) => udp_tunnel_port(ctx, offset).is_some(),
+                _ => false,
+            }
+        }
         _ => false,
     }
+}
+
+/// The IP header of a packet inside another.
+#[derive(Clone, Copy)]
+pub struct InnerIp {
+    /// Where it begins in the frame.
+    pub offset: usize,
+    /// Whether it should be IPv6.
+    pub is_v6: bool,
 }
 
 /// The source of the packet inside; `None` if it cannot be found.
 #[inline(always)]
 pub fn inner_source(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
+    source_of(ctx, inner_ip(ctx, facts)?)
+}
+
+/// The header of the packet inside; `None` if it cannot be found.
+#[inline(always)]
+pub fn inner_ip(ctx: &XdpContext, facts: &Facts) -> Option<InnerIp> {
     if facts.is_later_fragment {
         return None;
     }
-    let offset = payload_offset(facts);
-    match facts.protocol {
-        PROTO_IPV4 => source_of(ctx, offset, false),
-        PROTO_IPV6 => source_of(ctx, offset, true),
+    let (protocol, offset) = if facts.version == 6 && extension(facts.protocol).is_some() {
+        behind_extensions(ctx, facts)?
+    } else {
+        (facts.protocol, payload_offset(facts))
+    };
+    match protocol {
+        PROTO_IPV4 => Some(InnerIp { offset, is_v6: false }),
+        PROTO_IPV6 => Some(InnerIp { offset, is_v6: true }),
         PROTO_GRE => behind_gre(ctx, offset),
-        PROTO_UDP => match udp_tunnel_port(ctx, facts)? {
+        PROTO_UDP => match udp_tunnel_port(ctx, offset)? {
             PORT_VXLAN => behind_ethernet(ctx, offset + UDP_LEN + VXLAN_LEN),
             _ => behind_geneve(ctx, offset + UDP_LEN),
         },
@@ -59,13 +87,10 @@ fn payload_offset(facts: &Facts) -> usize {
     usize::from(facts.ip_offset) + usize::from(facts.ip_len)
 }
 
-/// The destination port of a UDP packet, if it is one of a tunnel.
+/// The destination port of a UDP header at `offset`, if it is one of a tunnel.
 #[inline(always)]
-fn udp_tunnel_port(ctx: &XdpContext, facts: &Facts) -> Option<u16> {
-    if facts.is_later_fragment {
-        return None;
-    }
-    match u16::from_be_bytes(read_at(ctx, payload_offset(facts) + 2)?) {
+fn udp_tunnel_port(ctx: &XdpContext, offset: usize) -> Option<u16> {
+    match u16::from_be_bytes(read_at(ctx, offset + 2)?) {
         port @ (PORT_VXLAN | PORT_GENEVE) => Some(port),
         _ => None,
     }
@@ -73,7 +98,7 @@ fn udp_tunnel_port(ctx: &XdpContext, facts: &Facts) -> Option<u16> {
 
 /// RFC 2784 and RFC 2890.
 #[inline(always)]
-fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<Address> {
+fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<InnerIp> {
     const CHECKSUM: u8 = 0x80;
     const ROUTING: u8 = 0x40;
     const KEY: u8 = 0x20;
@@ -95,7 +120,7 @@ fn behind_gre(ctx: &XdpContext, offset: usize) -> Option<Address> {
 
 /// RFC 8926 section 3.4.
 #[inline(always)]
-fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<Address> {
+fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<InnerIp> {
     const OPTIONS_LEN: u8 = 0x3f;
     let [version_len, _, type_high, type_low] = read_at(ctx, offset)?;
     if version_len & !OPTIONS_LEN != 0 {
@@ -110,27 +135,28 @@ fn behind_geneve(ctx: &XdpContext, offset: usize) -> Option<Address> {
 }
 
 #[inline(always)]
-fn behind_type(ctx: &XdpContext, offset: usize, ethertype: u16) -> Option<Address> {
+fn behind_type(ctx: &XdpContext, offset: usize, ethertype: u16) -> Option<InnerIp> {
     if ethertype == ETHERTYPE_ETHERNET {
         behind_ethernet(ctx, offset)
     } else {
-        source_of(ctx, offset, is_ipv6_ethertype(ethertype)?)
+        let is_v6 = is_ipv6_ethertype(ethertype)?;
+        Some(InnerIp { offset, is_v6 })
     }
 }
 
 #[inline(always)]
-fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<Address> {
+fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<InnerIp> {
     let (offset, is_v6) = inner_ethernet(ctx, offset)?;
-    source_of(ctx, offset, is_v6)
+    Some(InnerIp { offset, is_v6 })
 }
 
-/// The source in an IP header.
+/// The source in such a header.
 #[inline(always)]
-fn source_of(ctx: &XdpContext, offset: usize, is_v6: bool) -> Option<Address> {
+pub fn source_of(ctx: &XdpContext, InnerIp { offset, is_v6 }: InnerIp) -> Option<Address> {
     let [version_len] = read_at(ctx, offset)?;
     match (version_len >> 4, is_v6) {
-        (4, false) => read_at(ctx, offset + 12).map(Address::V4),
-        (6, true) => read_at(ctx, offset + 8).map(Address::V6),
+        (4, false) => read_at(ctx, offset + 12).map(Address::from_v4),
+        (6, true) => read_at(ctx, offset + 8).map(Address::from_v6),
         _ => None,
     }
 }

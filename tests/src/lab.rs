@@ -9,7 +9,6 @@ use anyhow::Context as _;
 
 use crate::{
     netns::Netns,
-    offload,
     probes::{self, Outcome, Probe, Protocol, Reach},
     servers::Servers,
 };
@@ -96,8 +95,6 @@ impl Lab {
             "route add default via {INTERNET_V6} dev {EDGE_IFNAME}\n"
         ))?;
 
-        // What XDP sends out of one end of a veth pair, the other end takes only if it polls (drivers/net/veth.c).
-        offload::set_gro(&internet, INTERNET_IFNAME, true)?;
         let servers = Servers::start(&edge)?;
         Ok(Self {
             _servers: servers,

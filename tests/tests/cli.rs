@@ -82,8 +82,9 @@ fn answer(output: Output) -> Answer {
     }
 }
 
-const VERBS: [&str; 11] = [
-    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "detach",
+const VERBS: [&str; 12] = [
+    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
+    "detach",
 ];
 
 /// A policy that needs nothing of the database.

@@ -10,8 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 11] = [
-    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "detach",
+const VERBS: [&str; 12] = [
+    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
+    "detach",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
@@ -74,6 +75,8 @@ fn every_verb_answers_in_json_without_a_daemon() {
         &["explain", "81.0.7.7"],
         &["halt", "--reason", "drill"],
         &["resume"],
+        &["watch"],
+        &["watch", "--json"],
     ] {
         expect(&cordon, args, 1, "error");
     }

@@ -16,6 +16,8 @@ mod corpus;
 mod daemon;
 /// Broken databases: every error, to the letter.
 mod database;
+/// Answers to a host's own connections, and what leaves it.
+mod egress;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
 /// What becomes of every kind of frame, by test runs: no interface.
@@ -38,6 +40,8 @@ mod lockout;
 mod observe;
 /// One publish at a time: verification, revert, adoption, expiry, sizes.
 mod publish;
+/// What the daemon tells the dataplane about its host.
+mod surroundings;
 /// Publishing under packets.
 mod swap;
 /// Verdicts on real packets, by the real daemon, from policy files.

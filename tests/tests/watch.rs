@@ -247,8 +247,9 @@ fn a_watch_that_outlives_the_daemon_says_so() {
     let edge = edge();
     let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
     cordon.apply(&reporting("")).unwrap();
-    let (watcher, _) = Watcher::start_json(&cordon, &[]);
+    let (mut watcher, _) = Watcher::start_json(&cordon, &[]);
     cordon.kill().unwrap();
-    let output = watcher.child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let last = watcher.json();
+    assert!(last["error"].as_str().unwrap().contains("daemon"), "{last}");
+    assert_eq!(watcher.child.wait().unwrap().code(), Some(1));
 }

@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_ANY, BPF_F_MMAPABLE},
     btf_maps::{Array, LruHashMap, PerCpuArray, ProgramArray},
     macros::btf_map,
 };
@@ -24,9 +24,13 @@ pub static FLOWS: LruHashMap<FlowKey, Flow, { FLOW_ENTRIES as usize }> = LruHash
 #[btf_map]
 pub static EGRESS_SLOTS: ProgramArray<{ N_SLOTS as usize }> = ProgramArray::new();
 
-/// Shared: frames that devices did not take from a redirect.
+/// Shared: frames that got lost in a redirect.
 #[btf_map]
 pub static REDIRECT_ERRORS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// The kernel's id of the map `REDIRECT`.
+#[unsafe(no_mangle)]
+pub static REDIRECT_ID: Global<u32> = Global::new(0);
 
 /// First local port that the kernel gives to a socket which asked for none.
 #[unsafe(no_mangle)]
@@ -43,3 +47,36 @@ pub static USERLOCKS_OFFSET: Global<u32> = Global::new(0);
 /// The bit of that byte.
 #[unsafe(no_mangle)]
 pub static USERLOCKS_BIT: Global<u32> = Global::new(0);
+
+/// A connection that was seen within this time is not written again: most packets only read.
+const REFRESH_NS: u64 = 1_000_000_000;
+
+/// Notes that a connection of this host's was seen.
+#[inline(always)]
+pub fn note(key: &FlowKey, now_ns: u64) {
+    if let Some(flow) = FLOWS.get_ptr_mut(key) {
+        // SAFETY: the value is one aligned word that stays mapped while the program runs; another CPU may store it
+        // at the same time, or the kernel give it to another flow, and each of these stores a time that was now.
+        unsafe {
+            let seen_ns = &raw mut (*flow).seen_ns;
+            if now_ns.wrapping_sub(seen_ns.read_volatile()) > REFRESH_NS {
+                seen_ns.write_volatile(now_ns);
+            }
+        }
+        return;
+    }
+    // Fails only if no entry can be had at once: then the next packet of the connection tries again.
+    let _ = FLOWS.insert(key, Flow { seen_ns: now_ns }, u64::from(BPF_ANY));
+}
+
+/// Counts frames that got lost in a redirect.
+#[inline(always)]
+pub fn count_lost(n_frames: u32) {
+    if n_frames != 0
+        && let Some(count) = REDIRECT_ERRORS.get_ptr_mut(0)
+    {
+        // SAFETY: the pointer is to this CPU's own copy of a map value. The tracepoints of redirects fire in softirq
+        // context, so there is no second writer on this CPU.
+        unsafe { *count += u64::from(n_frames) };
+    }
+}

@@ -173,7 +173,15 @@ pub static NAT64_PREFIXES: [Global<Nat64>; MAX_NAT64] = [const {
 /// A cell of the matrix; `None` outside it.
 #[inline(always)]
 pub fn cell(row: u32, profile: u8, class: u16) -> Option<Cell> {
-    let idx = (row * N_PROFILES.load() + u32::from(profile)) * N_CLASSES.load() + u32::from(class);
+    // The usual one is the first row of the first profile: there is nothing to multiply then.
+    let profiles = match row {
+        0 => u32::from(profile),
+        _ => row * N_PROFILES.load() + u32::from(profile),
+    };
+    let idx = match profiles {
+        0 => u32::from(class),
+        _ => profiles * N_CLASSES.load() + u32::from(class),
+    };
     MATRIX.get(idx).map(|cell| Cell(*cell))
 }
 

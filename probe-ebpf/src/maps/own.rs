@@ -20,21 +20,14 @@ pub static OWN_V6: HashMap<[u8; 16], Present, { MAX_OWN as usize }, { BPF_F_NO_P
 /// one may have 6to4 addresses made of its own IPv4 address.
 #[inline(always)]
 pub fn is_own_source(ctx: &XdpContext, facts: &Facts) -> bool {
-    match &facts.source {
-        Address::V4(source) if !facts.is_embedded() => {
-            is_in_filter(source[3]) && OWN_V4.get_ptr(source).is_some()
-        }
-        Address::V6(source) => is_own_v6(source),
-        Address::V4(_) => match wire_source(ctx, facts) {
-            Some(Address::V6(source)) => is_own_v6(&source),
-            _ => false,
-        },
+    if facts.version == 4 {
+        let source = facts.source.v4();
+        return is_in_filter(source[3]) && OWN_V4.get_ptr(source).is_some();
     }
-}
-
-#[inline(always)]
-fn is_own_v6(source: &[u8; 16]) -> bool {
-    is_in_filter(source[15]) && OWN_V6.get_ptr(source).is_some()
+    match wire_source(ctx, facts).map(Address::v6) {
+        Some(source) => is_in_filter(source[15]) && OWN_V6.get_ptr(source).is_some(),
+        None => false,
+    }
 }
 
 /// Whether any own address ends in this byte. Spares most packets the look-up.

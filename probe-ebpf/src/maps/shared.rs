@@ -46,9 +46,10 @@ static NOTHING_COUNTED: Counter = Counter { packets: 0, bytes: 0 };
 /// Whether the source is one that no policy can block.
 #[inline(always)]
 pub fn is_failsafe(source: &Address) -> bool {
-    match source {
-        Address::V4(source) => FAILSAFE_V4.get(&Key::new(32, *source)).is_some(),
-        Address::V6(source) => FAILSAFE_V6.get(&Key::new(128, *source)).is_some(),
+    if source.is_v4() {
+        FAILSAFE_V4.get(&Key::new(32, source.v4())).is_some()
+    } else {
+        FAILSAFE_V6.get(&Key::new(128, source.v6())).is_some()
     }
 }
 

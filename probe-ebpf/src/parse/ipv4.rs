@@ -18,7 +18,7 @@ pub(super) fn parse(
     ctx: &XdpContext,
     offset: usize,
     vlan: u16,
-    options: &FrameOptions,
+    options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
     let mut buffer = MaybeUninit::uninit();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
@@ -26,6 +26,10 @@ pub(super) fn parse(
     let total_len = u16::from_be_bytes([header[2], header[3]]);
     if header[0] >> 4 != 4 || header_len < HEADER_LEN as u16 || total_len < header_len {
         return Err(MALFORMED);
+    }
+    // The last byte of the options: a header that ends in the frame's end is none.
+    if header_len > HEADER_LEN as u16 && read_at::<1>(ctx, offset + usize::from(header_len) - 1).is_none() {
+        return Err(TRUNCATED);
     }
     let source = [header[12], header[13], header[14], header[15]];
     if source[0] == 169 && source[1] == 254 {
@@ -35,12 +39,12 @@ pub(super) fn parse(
         return Err(pass(Reason::Dhcp));
     }
     // Loopback addresses never appear outside a host (RFC 1122 section 3.2.1.3).
-    if options.martians && source[0] == 127 {
+    if source[0] == 127 && options.martians() {
         return Err(drop(Reason::Martian));
     }
     let fragment = u16::from_be_bytes([header[6], header[7]]);
     Ok(Facts {
-        source: Address::V4(source),
+        source: Address::from_v4(source),
         ip_offset: offset as u16,
         ip_len: header_len as u8,
         version: 4,

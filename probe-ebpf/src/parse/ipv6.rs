@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::programs::XdpContext;
-use probe_common::{Reason, halves};
+use probe_common::Reason;
 
 use super::{Address, Answer, Facts, FrameOptions, MALFORMED, TRUNCATED, drop, embedded::embedded_v4, pass};
 use crate::packet::{read_at, view};
@@ -29,7 +29,7 @@ pub(super) fn parse(
     ctx: &XdpContext,
     offset: usize,
     vlan: u16,
-    options: &FrameOptions,
+    options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
     let mut buffer = MaybeUninit::uninit();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
@@ -37,7 +37,8 @@ pub(super) fn parse(
         return Err(MALFORMED);
     }
     let source: [u8; 16] = *header[SOURCE_OFFSET..].first_chunk().ok_or(TRUNCATED)?;
-    let (high, low) = halves(&source);
+    let source = Address::from_v6(source);
+    let [high, low] = source.halves();
     // IPv4-mapped addresses belong into sockets, never onto a wire (RFC 6890 section 2.2.3).
     if high == 0 && low & MAPPED_MASK == MAPPED {
         return Err(MALFORMED);
@@ -60,14 +61,14 @@ pub(super) fn parse(
             return Err(pass(Reason::LinkLocal));
         }
         // Nor does the loopback address leave its host (section 2.5.3).
-        if options.martians && low == LOOPBACK_LOW {
+        if low == LOOPBACK_LOW && options.martians() {
             return Err(drop(Reason::Martian));
         }
     }
-    let source = match embedded_v4(&source, options) {
-        Some(embedded) if options.martians && embedded.is_martian() => return Err(drop(Reason::Martian)),
-        Some(embedded) => Address::V4(embedded.address),
-        None => Address::V6(source),
+    let source = match embedded_v4(source, options) {
+        Some(embedded) if embedded.is_martian() && options.martians() => return Err(drop(Reason::Martian)),
+        Some(embedded) => Address::from_v4(embedded.address),
+        None => source,
     };
     Ok(Facts {
         source,
@@ -85,7 +86,7 @@ pub(super) fn parse(
 #[inline(always)]
 pub fn wire_source(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
     if facts.is_embedded() {
-        read_at(ctx, usize::from(facts.ip_offset) + SOURCE_OFFSET).map(Address::V6)
+        read_at(ctx, usize::from(facts.ip_offset) + SOURCE_OFFSET).map(Address::from_v6)
     } else {
         Some(facts.source)
     }

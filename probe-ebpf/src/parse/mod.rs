@@ -1,28 +1,21 @@
 //! Frame to facts. What the parser must answer is specified by the packet corpus (reliability goals, section 3).
 
+mod address;
 mod embedded;
 mod ethernet;
 mod ipv4;
 mod ipv6;
 
-use aya_ebpf::{Global, programs::XdpContext};
-use probe_common::{Action, Nat64, Reason, Verdict, limits::MAX_NAT64};
+use aya_ebpf::programs::XdpContext;
+use probe_common::{Action, Reason, Verdict};
 
+pub use address::Address;
 pub use embedded::judged;
 pub use ethernet::outermost_vlan;
 pub(crate) use ethernet::{inner_ethernet, is_ipv6_ethertype};
 pub use ipv6::wire_source;
 
 use crate::packet::read_at;
-
-/// An address, network order.
-#[derive(Clone, Copy)]
-pub enum Address {
-    /// IPv4.
-    V4([u8; 4]),
-    /// IPv6.
-    V6([u8; 16]),
-}
 
 /// What a frame says about its packet, as far as the fixed IP header tells. What stands behind that header is read
 /// only when it is asked for.
@@ -50,24 +43,32 @@ impl Facts {
     /// Whether `source` is an IPv4 address that the source on the wire holds.
     #[inline(always)]
     pub const fn is_embedded(&self) -> bool {
-        matches!((self.version, self.source), (6, Address::V4(_)))
+        self.version == 6 && self.source.is_v4()
     }
 }
 
-/// What a host says about frames.
-pub struct FrameOptions {
+/// What a host says about frames. Asked only where it matters: each constant that is read costs something, even where
+/// all that follows from it is compiled out.
+pub trait FrameOptions {
     /// Whether sources that cannot come by the wire drop.
-    pub martians: bool,
-    /// How many NAT64 prefixes are configured, and which ([`probe_common::Nat64Prefixes`]).
-    pub nat64: Option<(u32, &'static [Global<Nat64>; MAX_NAT64])>,
+    fn martians(&self) -> bool;
+    /// The IPv4 address inside an IPv6 address, if a configured NAT64 prefix says that there is one.
+    fn nat64(&self, address: Address) -> Option<[u8; 4]>;
 }
 
-impl FrameOptions {
-    /// As far as is known where no generation judges.
-    pub const WITHOUT_GENERATION: Self = Self {
-        martians: false,
-        nat64: None,
-    };
+/// As far as is known where no generation judges.
+pub struct WithoutGeneration;
+
+impl FrameOptions for WithoutGeneration {
+    #[inline(always)]
+    fn martians(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn nat64(&self, _address: Address) -> Option<[u8; 4]> {
+        None
+    }
 }
 
 /// An answer that holds under any policy.
@@ -82,7 +83,7 @@ pub struct Answer {
 /// Reads a frame. `Err` is an answer that holds under any
 /// policy.
 #[inline(always)]
-pub fn parse(ctx: &XdpContext, options: &FrameOptions) -> Result<Facts, Answer> {
+pub fn parse(ctx: &XdpContext, options: &impl FrameOptions) -> Result<Facts, Answer> {
     let ip = ethernet::find_ip(ctx)?;
     if ip.is_v6 {
         ipv6::parse(ctx, ip.offset, ip.vlan, options)
@@ -96,9 +97,9 @@ pub fn parse(ctx: &XdpContext, options: &FrameOptions) -> Result<Facts, Answer> 
 pub fn destination(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
     let offset = usize::from(facts.ip_offset);
     if facts.version == 4 {
-        read_at(ctx, offset + 16).map(Address::V4)
+        read_at(ctx, offset + 16).map(Address::from_v4)
     } else {
-        read_at(ctx, offset + 24).map(Address::V6)
+        read_at(ctx, offset + 24).map(Address::from_v6)
     }
 }
 

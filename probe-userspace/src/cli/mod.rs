@@ -82,6 +82,18 @@ enum Command {
     Detach(detach::Detach),
 }
 
+impl Cli {
+    /// A verb's own word for JSON counts for its errors too.
+    fn resolved(mut self) -> Self {
+        if let Command::Watch(verb) = &self.command
+            && verb.json
+        {
+            self.globals.output = Format::Json;
+        }
+        self
+    }
+}
+
 impl Globals {
     /// Path of the host file.
     fn host_file(&self) -> PathBuf {
@@ -108,7 +120,7 @@ impl Globals {
 /// Parses the arguments and runs the verb.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+        Ok(cli) => cli.resolved(),
         Err(error) => return usage::print(&error, usage::format_asked_for(env::args_os())),
     };
     match cli.command.execute(&cli.globals) {

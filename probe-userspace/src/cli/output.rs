@@ -58,7 +58,8 @@ pub(super) fn print_error(format: Format, error: &anyhow::Error) {
             .and_then(|()| writeln!(io::stderr().lock(), "error: {error:#}")),
         Format::Json => {
             let value = serde_json::json!({ "error": format!("{error:#}"), "diagnostics": diagnostics });
-            writeln!(io::stdout().lock(), "{value:#}")
+            // One line: it may come behind other lines of JSON.
+            writeln!(io::stdout().lock(), "{value}")
         }
     });
 }

@@ -35,7 +35,7 @@ pub(super) struct Watch {
 
     /// The same as `-o json`
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What a watcher saw.
@@ -48,10 +48,7 @@ struct Tally {
 
 impl Watch {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let format = match self.json {
-            true => Format::Json,
-            false => globals.output,
-        };
+        let format = globals.output;
         let path = self.path();
         remote::with_daemon(globals, async |client| {
             // Before the first line, so that no signal finds nobody to say how it went.

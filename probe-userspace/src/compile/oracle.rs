@@ -123,7 +123,7 @@ pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (
             if eased.action() == Action::Pass {
                 return verdict(Action::Pass, Reason::Exempt, 0);
             }
-            // With the same action its tier is no stricter: that is how its cells are compiled.
+            // It is never stricter: that is how its cells are compiled. With the same action its tier may be milder.
             if eased.action() <= decided.action() {
                 decided = eased;
             }

@@ -264,8 +264,20 @@ pub(super) struct Meaning<'a> {
 }
 
 impl Meaning<'_> {
-    /// What happens to packets that take a row, of a class, for a source with this profile.
+    /// What happens to packets that take a row, of a class, for a source with this profile. Lifting an order never
+    /// makes anything stricter, whatever the default says that then speaks in its place.
     pub(super) fn decision(&self, row: u32, profile: &Profile, class: u16, now: Instant) -> Decision {
+        let decision = self.unclamped(row, profile, class, now);
+        match profile {
+            Profile::AllOrders | Profile::Deny => decision,
+            Profile::Lift(_) => {
+                let otherwise = self.unclamped(row, &Profile::AllOrders, class, now);
+                self.strictness.milder(decision, otherwise)
+            }
+        }
+    }
+
+    fn unclamped(&self, row: u32, profile: &Profile, class: u16, now: Instant) -> Decision {
         let rows = self.possible_rows(row).into_iter();
         rows.map(|row| self.exact_decision(row, profile, class, now))
             .reduce(|a, b| self.strictness.stricter(a, b))

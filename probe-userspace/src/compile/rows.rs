@@ -292,17 +292,11 @@ fn transports(boxes: &[ServiceBox]) -> Transports {
         left: left(transport),
         among: among.iter().flat_map(|found| found.keys().copied()).collect(),
     };
-    let mut vagues = vec![
+    let vagues = vec![
         vague(Transport::PortUnknown(TCP), &[&tcp]),
         vague(Transport::PortUnknown(UDP), &[&udp]),
         vague(Transport::Unknown, &[&protocols, &tcp, &udp]),
     ];
-    // A protocol without ports is never vague; its key is there for whoever asks all the same.
-    vagues.extend(protocols.iter().map(|(left, _)| Vague {
-        transport: Transport::Unknown,
-        left: *left,
-        among: BTreeSet::from([*left]),
-    }));
     let exact = [protocols, tcp, udp].into_iter().flatten();
     Transports {
         exact: exact.map(|(left, transport)| (transport, left)).collect(),

@@ -383,8 +383,13 @@ fn samples_hold_every_class_override_and_changed_prefix() {
             failsafe: &[],
         };
         assert_eq!(
-            sample.expected.0,
-            meaning::naive_verdict(&policy, &image.location, &query)
+            sample.expected,
+            meaning::naive_verdict(
+                &policy,
+                &image.location,
+                &query,
+                image.judged_source(sample.address)
+            )
         );
     }
 

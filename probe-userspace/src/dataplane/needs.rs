@@ -52,7 +52,7 @@ impl Dataplane {
     /// Takes away what no generation in force needs, and what is left of interfaces that are gone. What fails is
     /// tried again at the next call.
     pub(super) fn release(&self) {
-        if self.pins.egress_entries().is_empty() && !self.pins.redirect_errors().exists() {
+        if self.pins.egress_entries().is_empty() && !egress::is_counting(&self.pins) {
             return;
         }
         let needs = self.needs();

@@ -6,7 +6,7 @@
 //! <pin_dir>/v1/links/if<ifindex>-<mode>         links of the entry program
 //! <pin_dir>/v1/egress/if<ifindex>-tcx           links of the egress program
 //! <pin_dir>/v1/egress/if<ifindex>-clsact-<prio> a directory that says: there is a filter of this priority
-//! <pin_dir>/v1/redirect_errors                  link of the program that counts what redirects lose
+//! <pin_dir>/v1/xdp_devmap_xmit, ..              links of the programs that count what redirects lose
 //! <pin_dir>/v1/gen-<number>/                    a generation's maps and programs
 //! ```
 
@@ -25,8 +25,6 @@ use super::{DataplaneError, Mode, sys};
 pub const LINKS: &str = "links";
 /// Directory of what the egress program is attached by.
 pub const EGRESS: &str = "egress";
-/// Pin of the link of the program that counts what redirects lose.
-pub const REDIRECT_ERRORS: &str = "redirect_errors";
 
 /// What is compiled into an entry program, and part of its pin's name: two programs that differ in nothing else
 /// have the same tag.
@@ -132,9 +130,9 @@ impl Pins {
         entries(&self.egress())
     }
 
-    /// The link of the program that counts what redirects lose.
-    pub fn redirect_errors(&self) -> PathBuf {
-        self.root.join(REDIRECT_ERRORS)
+    /// The link of a program on a tracepoint.
+    pub fn tracepoint(&self, tracepoint: &str) -> PathBuf {
+        self.root.join(tracepoint)
     }
 
     /// A link.

@@ -1,16 +1,18 @@
 //! What a policy means once parsed. What is refused, and how, is shown by the goldens in `tests/broken`.
 
-use probe_common::Decision;
+use probe_common::{Action, Decision};
 use proptest::prelude::*;
 
-use super::{Policy, Selector, parse};
+use super::{Events, Policy, Selector, Treatment, parse};
 use crate::{diagnostic::Severity, host};
 
-const EXAMPLES: [&str; 4] = [
+const EXAMPLES: [&str; 6] = [
     include_str!("../../../policies/examples/allow-only.toml"),
     include_str!("../../../policies/examples/block-list.toml"),
     include_str!("../../../policies/examples/two-orders.toml"),
     include_str!("../../../policies/examples/worldwide-halt.toml"),
+    include_str!("../../../policies/examples/migration-window.toml"),
+    include_str!("../../../policies/examples/services.toml"),
 ];
 const HOST_EXAMPLE: &str = include_str!("../../../policies/examples/cordon.toml");
 
@@ -262,10 +264,10 @@ proptest! {
 
     #[test]
     fn any_mutated_example_is_refused_with_a_reason_or_taken(
-        which in 0..5usize,
+        which in 0..=EXAMPLES.len(),
         edits in proptest::collection::vec((0.0..1.0f64, 0..20usize, "[\\[\\]{}\"'=.,#a-z0-9\n/:-]{0,6}|\\PC{0,3}"), 1..6),
     ) {
-        let mut text = if which == 4 { HOST_EXAMPLE } else { EXAMPLES[which] }.to_owned();
+        let mut text = EXAMPLES.get(which).copied().unwrap_or(HOST_EXAMPLE).to_owned();
         for (at, n_removed, inserted) in edits {
             let boundary = |mut offset: usize| {
                 offset = offset.min(text.len());
@@ -280,4 +282,97 @@ proptest! {
         }
         assert_refusals_have_a_reason(&text);
     }
+}
+
+#[test]
+fn tiers_services_and_phases_arrive() {
+    let policy = parsed(EXAMPLES[5]);
+    assert!(policy.replies);
+    assert_eq!(
+        policy.events,
+        Some(Events {
+            drops: 1,
+            passes: 0,
+            per_second: 500,
+            source_bits: [24, 48]
+        })
+    );
+    let names: Vec<&str> = policy.tiers.iter().map(|tier| tier.name.value.as_str()).collect();
+    assert_eq!(names, ["reduced", "slow", "second-host"]);
+    assert_eq!(policy.tiers[0].treatment, Treatment::Mark { dscp: 1 });
+    let Treatment::Redirect { interface, next_hop } = &policy.tiers[2].treatment else {
+        panic!("the third tier redirects");
+    };
+    assert_eq!(
+        (interface.value.as_str(), *next_hop),
+        ("eth1", Some([2, 0, 0, 0, 0, 2]))
+    );
+    assert_eq!(policy.services[0].ports, [80..=80, 443..=443, 8000..=8099]);
+    assert_eq!(policy.services[1].protocols, [6, 17]);
+    assert_eq!(policy.services[2].vlans, [40]);
+    let rules = &policy.orders[0].rules;
+    assert_eq!(rules[1].decision, Decision::with_tier(Action::Limit, 2));
+    assert_eq!(rules[1].services.as_deref(), Some(&[1][..]));
+    assert_eq!(
+        (rules[3].decision, &rules[3].services),
+        (Decision::new(Action::Reject), &None)
+    );
+    assert_eq!(policy.tests[1].heading.port, Some(443));
+
+    let policy = parsed(EXAMPLES[4]);
+    assert_eq!(policy.orders[0].rules[0].decision, Decision::DROP.both());
+    let exemption = &policy.exemptions[0];
+    assert_eq!(exemption.phases.len(), 3);
+    assert_eq!(
+        exemption.until, exemption.phases[2].until,
+        "the last phase ends it"
+    );
+    assert!(policy.tests[5].heading.opens);
+}
+
+#[test]
+fn a_direction_holds_for_what_is_stopped_and_a_plain_tier_is_another_name() {
+    let text = "version = 1\ndefault = \"nothing\"\nunknown = \"pass\"\nreplies = false\n\
+                [[tier]]\nname = \"nothing\"\naction = \"drop\"\n\
+                [[order]]\nid = \"a\"\nauthority = \"b\"\n[[order.rule]]\naction = \"reject\"\ndirection = \"both\"\n\
+                countries = [\"RU\"]\nphases = [{ until = 2027-01-01T00:00:00Z, action = \"drain\" }, \
+                { until = 2027-02-01T00:00:00Z, action = \"nothing\" }]\n";
+    let policy = parsed(text);
+    assert!(!policy.replies);
+    assert_eq!(policy.default, Decision::DROP);
+    let rule = &policy.orders[0].rules[0];
+    assert_eq!(rule.decision, Decision::new(Action::Reject).both());
+    assert_eq!(rule.phases[0].decision, Decision::new(Action::Drain));
+    assert_eq!(rule.phases[1].decision, Decision::DROP.both());
+}
+
+#[test]
+fn a_rule_of_a_service_is_dead_behind_rules_for_all_or_for_the_same() {
+    let order = |rules: &[&str]| {
+        let mut text = "version = 1\ndefault = \"pass\"\nunknown = \"pass\"\n".to_owned();
+        text.push_str(
+            "[[service]]\nname = \"web\"\nports = [443]\n[[service]]\nname = \"dns\"\nports = [53]\n",
+        );
+        text.push_str("[[order]]\nid = \"z\"\nauthority = \"b\"\n[[order.rule]]\naction = \"pass\"\n");
+        text.push_str("countries = [\"DE\"]\nservices = [\"web\", \"dns\"]\n");
+        text.push_str("[[order]]\nid = \"a\"\nauthority = \"b\"\n");
+        for services in rules {
+            text.push_str(&format!(
+                "[[order.rule]]\naction = \"drop\"\ncountries = [\"RU\"]\n{services}\n"
+            ));
+        }
+        warnings(&text).len()
+    };
+    let (web, dns, both) = (
+        "services = [\"web\"]",
+        "services = [\"dns\"]",
+        "services = [\"web\", \"dns\"]",
+    );
+    assert_eq!(order(&[web, web]), 1);
+    assert_eq!(order(&[web, dns]), 0);
+    assert_eq!(order(&[web, both]), 0, "dns is left");
+    assert_eq!(order(&[both, web]), 1);
+    assert_eq!(order(&[web, dns, both]), 1);
+    assert_eq!(order(&["", web]), 1);
+    assert_eq!(order(&[web, dns, ""]), 0, "packets of no service are left");
 }

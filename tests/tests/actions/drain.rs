@@ -36,8 +36,8 @@ fn a_download_in_progress_completes_and_no_new_connection_opens() {
         let answer = curl::finish(client).unwrap();
         assert_eq!(answer.status, curl::OK, "from {source}: {}", answer.stderr);
         assert_eq!(
-            answer.body.len() as u64,
-            download.n_sent(),
+            answer.body,
+            download.n_sent().to_string(),
             "the whole body arrived"
         );
 
@@ -79,8 +79,8 @@ fn a_download_in_progress_completes_when_a_phase_begins_with_the_daemon_dead() {
     let answer = curl::finish(client).unwrap();
     assert_eq!(answer.status, curl::OK, "{}", answer.stderr);
     assert_eq!(
-        answer.body.len() as u64,
-        download.n_sent(),
+        answer.body,
+        download.n_sent().to_string(),
         "the whole body arrived"
     );
 

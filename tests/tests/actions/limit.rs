@@ -7,7 +7,6 @@ use integration_tests::{
     frames::FrameSocket,
     lab::{EDGE_IFNAME, INTERNET_IFNAME},
     ledger::Ledger,
-    offload,
     pacer::{Sent, Sink, send_at_rate},
     segments::udp_frame_of,
 };
@@ -173,7 +172,6 @@ fn two_cpus_do_not_overshoot_one_bucket() {
         .internet
         .ip_batch(&format!("link set {second_internet} arp off up\n"))
         .unwrap();
-    offload::set_gro(&edge.lab.internet, second_internet, true).unwrap();
     let mut host_file = edge.host_file();
     host_file.interfaces.push(second_edge.to_owned());
     let limit = format!("packets_per_s = {rate}\nper = \"class\"");

@@ -16,8 +16,8 @@ use integration_tests::{
 };
 
 use super::stage::{
-    PATIENCE, balance, open_books, policy, rule, send_all, server, service, silent_edge, start_with, tier,
-    wait_until,
+    PATIENCE, balance, open_books, policy, rule, send_all, server, service, silent_edge, start_with,
+    take_answers, tier, wait_until,
 };
 use crate::traffic::edge::{Edge, NL, RU, address};
 
@@ -91,6 +91,7 @@ fn one_port_is_refused_another_is_slow_and_the_rest_passes() {
 #[test]
 fn real_clients_meet_the_rules_of_their_service() {
     let edge = Edge::new();
+    let _taker = take_answers(&edge);
     let _https = Servers::start_http(&edge.lab.edge, 443, "https").unwrap();
     let _other = Servers::start_http(&edge.lab.edge, 8000, "other").unwrap();
     let parts = [

@@ -11,6 +11,7 @@ use integration_tests::{
     frames::FrameSocket,
     lab::{EDGE_IFNAME, INTERNET_IFNAME, Lab, edge_address},
     ledger::Ledger,
+    taker::Taker,
 };
 
 use crate::traffic::edge::Edge;
@@ -67,7 +68,12 @@ pub(super) fn silent_edge() -> Edge {
     edge
 }
 
-/// A host file without failsafe prefixes: nothing needs an override.
+/// Lets what XDP sends out of the edge's interface arrive, as long as the result lives.
+pub(super) fn take_answers(edge: &Edge) -> Taker {
+    Taker::attach(&edge.lab.internet, INTERNET_IFNAME).unwrap()
+}
+
+/// Opens the books of the edge's interface.
 pub(super) fn open_books(lab: &Lab, cordon: &Cordon<'_>) -> Ledger {
     Ledger::open(&lab.edge, cordon, &[EDGE_IFNAME]).unwrap()
 }

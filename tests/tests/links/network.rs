@@ -23,8 +23,9 @@ const NL: &str = "82.0.7.7";
 fn gets_through(lab: &Lab, source: &str) -> bool {
     let sender = FrameSocket::open(&lab.internet, INTERNET_IFNAME).unwrap();
     let receiver = FrameSocket::open(&lab.edge, EDGE_IFNAME).unwrap();
+    let payload = [&[0; 100], source.as_bytes()].concat();
     sender
-        .send(&udp_frame(source.parse().unwrap(), 9, source.as_bytes()))
+        .send(&udp_frame(source.parse().unwrap(), 9, &payload))
         .unwrap();
     let arrived = receiver.receive(1, Duration::from_millis(300)).unwrap();
     arrived.iter().any(|frame| frame.ends_with(source.as_bytes()))
@@ -127,4 +128,51 @@ fn servers_of_leases_pass_from_the_start_and_new_ones_within_a_minute() {
     assert!(!gets_through(&edge.lab, RU), "its server no more");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+const REDIRECT_RU: &str = r#"
+version = 1
+default = "pass"
+unknown = "pass"
+[[tier]]
+name = "elsewhere"
+action = "redirect"
+interface = "extra0"
+next_hop = "02:00:00:00:00:07"
+[[order]]
+id = "test-1"
+authority = "Test Authority"
+[[order.rule]]
+action = "elsewhere"
+countries = ["RU"]
+"#;
+
+#[test]
+fn a_redirect_follows_its_target() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(REDIRECT_RU).unwrap();
+    let reason_of_one = || {
+        let before = cordon.counters().unwrap();
+        assert!(!gets_through(&edge.lab, RU));
+        let counted = cordon.counters().unwrap().since(&before);
+        let reasons = ["policy_redirect", "redirect_gone", "redirect_too_long"];
+        reasons.into_iter().find(|reason| counted.packets(reason) == 1)
+    };
+    let wait_reason = |reason: &str, what: &str| wait_until(what, || reason_of_one() == Some(reason));
+    assert_eq!(reason_of_one(), Some("redirect_gone"), "it does not exist yet");
+    let batch = |lines: &str| edge.lab.edge.ip_batch(lines).unwrap();
+    batch("link add extra0 type veth peer name extra1\nlink set extra1 up\nlink set extra0 up\n");
+    wait_reason("policy_redirect", "the target is never taken note of");
+    // The packet has 20 bytes of IPv4, 8 of UDP and more than 100 of payload.
+    batch("link set extra0 mtu 128\n");
+    wait_reason("redirect_too_long", "the MTU is never taken note of");
+    batch("link set extra0 mtu 1500\n");
+    wait_reason("policy_redirect", "the MTU is never taken note of again");
+    batch("link set extra0 down\n");
+    wait_reason("redirect_gone", "that the target is down is never taken note of");
+    batch("link set extra0 up\n");
+    wait_reason("policy_redirect", "that the target is up is never taken note of");
+    batch("link del extra0\n");
+    wait_reason("redirect_gone", "that the target is gone is never taken note of");
 }

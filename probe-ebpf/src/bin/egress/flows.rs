@@ -2,11 +2,14 @@
 //!
 //! A leaving packet begins with an Ethernet header: XDP runs on no other interfaces.
 
-use aya_ebpf::{bindings::BPF_ANY, programs::TcContext};
-use probe_common::{Flow, FlowKey, limits::VLAN_MAX_DEPTH, mapped};
-use probe_ebpf::{clock, skb::read};
+use aya_ebpf::programs::TcContext;
+use probe_common::{FlowKey, limits::VLAN_MAX_DEPTH, mapped};
+use probe_ebpf::{
+    clock,
+    skb::{load, read},
+};
 
-use crate::{maps::FLOWS, socket};
+use crate::{maps, socket};
 
 // IEEE 802 and IP protocol numbers, as registered by IANA.
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -27,15 +30,12 @@ const ECHO_REQUEST_V6: u8 = 128;
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 
-const ETHERTYPE_OFFSET: usize = 12;
+const ETH_LEN: usize = 14;
 const VLAN_TAG_LEN: usize = 4;
 const FRAGMENT_LEN: usize = 8;
 /// Extension headers that are walked on the way to a connection's first packet. Linux sends at most these four kinds,
 /// each once.
 const EXTENSION_HEADERS: usize = 4;
-
-/// A flow that was seen within this time is not written again: most packets only read.
-const REFRESH_NS: u64 = 1_000_000_000;
 
 /// A key that the compiler clears by words: for fewer bytes it would call `memset`, which the verifier refuses.
 #[repr(align(8))]
@@ -65,20 +65,7 @@ pub fn note(ctx: &TcContext) {
     key.0.remote_port = remote_port;
     key.0.local_port = local_port;
     key.0.protocol = leaving.protocol;
-    let now_ns = clock::boot_ns();
-    if let Some(flow) = FLOWS.get_ptr_mut(&key.0) {
-        // SAFETY: the value is one aligned word that stays mapped while the program runs; another CPU may store it
-        // at the same time, or the kernel give it to another flow, and each of these stores a time that was now.
-        unsafe {
-            let seen_ns = &raw mut (*flow).seen_ns;
-            if now_ns.wrapping_sub(seen_ns.read_volatile()) > REFRESH_NS {
-                seen_ns.write_volatile(now_ns);
-            }
-        }
-        return;
-    }
-    // Fails only if no entry can be had at once: then the next packet of the connection tries again.
-    let _ = FLOWS.insert(&key.0, Flow { seen_ns: now_ns }, u64::from(BPF_ANY));
+    maps::note(&key.0, clock::boot_ns());
 }
 
 /// The ports of the connection that the packet opens, remote and local; the identifier for an echo request.
@@ -86,7 +73,7 @@ pub fn note(ctx: &TcContext) {
 fn opened(ctx: &TcContext, leaving: &Leaving) -> Option<([u8; 2], [u8; 2])> {
     match leaving.protocol {
         PROTO_TCP => {
-            let header: [u8; 14] = read(ctx, leaving.offset)?;
+            let header: [u8; 14] = load(ctx, leaving.offset)?;
             let is_first = header[13] & (TCP_SYN | TCP_ACK) == TCP_SYN;
             is_first.then_some(([header[2], header[3]], [header[0], header[1]]))
         }
@@ -94,11 +81,11 @@ fn opened(ctx: &TcContext, leaving: &Leaving) -> Option<([u8; 2], [u8; 2])> {
             if !socket::is_client(ctx) {
                 return None;
             }
-            let header: [u8; 4] = read(ctx, leaving.offset)?;
+            let header: [u8; 4] = load(ctx, leaving.offset)?;
             Some(([header[2], header[3]], [header[0], header[1]]))
         }
         PROTO_ICMP | PROTO_ICMPV6 => {
-            let header: [u8; 6] = read(ctx, leaving.offset)?;
+            let header: [u8; 6] = load(ctx, leaving.offset)?;
             let request = if leaving.protocol == PROTO_ICMP {
                 ECHO_REQUEST
             } else {
@@ -110,25 +97,30 @@ fn opened(ctx: &TcContext, leaving: &Leaving) -> Option<([u8; 2], [u8; 2])> {
     }
 }
 
-/// Reads Ethernet, VLAN tags that stand in the frame (most stand beside it) and IP.
+/// Reads what stands before IP: Ethernet, and VLAN tags that are in the frame and not beside it, which few are.
 #[inline(always)]
 fn leaving(ctx: &TcContext) -> Option<Leaving> {
-    let mut offset = ETHERTYPE_OFFSET;
-    for _ in 0..=VLAN_MAX_DEPTH {
-        let ethertype = u16::from_be_bytes(read(ctx, offset)?);
-        match ethertype {
-            ETHERTYPE_IPV4 => return leaving_ipv4(ctx, offset + 2),
-            ETHERTYPE_IPV6 => return leaving_ipv6(ctx, offset + 2),
-            ETHERTYPE_VLAN | ETHERTYPE_QINQ => offset += VLAN_TAG_LEN,
-            _ => return None,
-        }
+    let mut ethertype = u16::from_be(ctx.skb.protocol() as u16);
+    if ethertype == ETHERTYPE_IPV4 {
+        return leaving_ipv4(read(ctx, ETH_LEN)?, ETH_LEN);
     }
-    None
+    let mut offset = ETH_LEN;
+    for _ in 0..VLAN_MAX_DEPTH {
+        if !matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ) {
+            break;
+        }
+        ethertype = u16::from_be_bytes(load(ctx, offset + 2)?);
+        offset += VLAN_TAG_LEN;
+    }
+    match ethertype {
+        ETHERTYPE_IPV4 => leaving_ipv4(load(ctx, offset)?, offset),
+        ETHERTYPE_IPV6 => leaving_ipv6(ctx, offset),
+        _ => None,
+    }
 }
 
 #[inline(always)]
-fn leaving_ipv4(ctx: &TcContext, offset: usize) -> Option<Leaving> {
-    let header: [u8; 20] = read(ctx, offset)?;
+fn leaving_ipv4(header: [u8; 20], offset: usize) -> Option<Leaving> {
     let is_later_fragment = header[6] & 0x1f != 0 || header[7] != 0;
     if header[0] >> 4 != 4 || is_later_fragment {
         return None;
@@ -143,13 +135,13 @@ fn leaving_ipv4(ctx: &TcContext, offset: usize) -> Option<Leaving> {
 
 #[inline(always)]
 fn leaving_ipv6(ctx: &TcContext, offset: usize) -> Option<Leaving> {
-    let first: [u8; 8] = read(ctx, offset)?;
+    let first: [u8; 8] = load(ctx, offset)?;
     if first[0] >> 4 != 6 {
         return None;
     }
     let mut leaving = Leaving {
-        local: read(ctx, offset + 8)?,
-        remote: read(ctx, offset + 24)?,
+        local: load(ctx, offset + 8)?,
+        remote: load(ctx, offset + 24)?,
         protocol: first[6],
         offset: offset + 40,
     };
@@ -159,7 +151,7 @@ fn leaving_ipv6(ctx: &TcContext, offset: usize) -> Option<Leaving> {
             PROTO_FRAGMENT => Some(FRAGMENT_LEN),
             _ => break,
         };
-        let header: [u8; 4] = read(ctx, leaving.offset)?;
+        let header: [u8; 4] = load(ctx, leaving.offset)?;
         let is_later_fragment = len.is_some() && (header[2] != 0 || header[3] & 0xf8 != 0);
         if is_later_fragment {
             return None;

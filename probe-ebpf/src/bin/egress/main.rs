@@ -1,5 +1,5 @@
-//! What sees packets leave: the program that notes the connections which this host opens, and the one that counts
-//! what redirects lost.
+//! What sees packets leave: the program that notes the connections which this host opens, and those that count what
+//! redirects lost.
 #![no_std]
 #![no_main]
 #![expect(
@@ -20,7 +20,7 @@ mod flows;
 mod maps;
 mod socket;
 
-use maps::{EGRESS_SLOTS, REDIRECT_ERRORS, STATE};
+use maps::{EGRESS_SLOTS, REDIRECT_ID, STATE, count_lost};
 
 /// Notes the connection that a leaving packet opens, then hands the packet to the generation in force if that has
 /// something to say about leaving packets. It decides nothing itself: `TC_ACT_UNSPEC` lets the filters behind it
@@ -59,14 +59,17 @@ pub fn cordon_egress(ctx: TcContext) -> i32 {
 #[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
 pub fn cordon_redirect_errors(ctx: RawTracePointContext) -> i32 {
     const DROPS: usize = 3;
-    let drops: u32 = ctx.arg(DROPS);
-    if drops != 0
-        && let Some(count) = REDIRECT_ERRORS.get_ptr_mut(0)
-    {
-        // SAFETY: the pointer is to this CPU's own copy of a map value. The tracepoint fires in softirq context,
-        // so there is no second writer on this CPU.
-        unsafe { *count += u64::from(drops) };
-    }
+    count_lost(ctx.arg(DROPS));
+    0
+}
+
+/// Counts the redirects that the kernel refused, because the device is down, takes no frames from XDP, or takes none
+/// of this length. The tracepoint's arguments (Linux 5.13): device, program, target, error, map type, map id, index.
+#[raw_tracepoint(tracepoint = "xdp_redirect_err")]
+pub fn cordon_redirect_refused(ctx: RawTracePointContext) -> i32 {
+    const MAP_ID: usize = 5;
+    let map_id: u32 = ctx.arg(MAP_ID);
+    count_lost(u32::from(map_id == REDIRECT_ID.load()));
     0
 }
 

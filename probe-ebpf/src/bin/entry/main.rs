@@ -14,7 +14,7 @@ use probe_common::{
 };
 use probe_ebpf::{
     clock,
-    parse::{FrameOptions, outermost_vlan, parse},
+    parse::{WithoutGeneration, outermost_vlan, parse},
     record::record,
 };
 
@@ -85,7 +85,7 @@ fn is_vlan_judged(ctx: &XdpContext) -> bool {
 /// decides about the rest, unless the host is halted.
 #[inline(always)]
 fn without_generation(ctx: &XdpContext, is_halted: bool) -> Verdict {
-    let facts = match parse(ctx, &FrameOptions::WITHOUT_GENERATION) {
+    let facts = match parse(ctx, &WithoutGeneration) {
         Ok(facts) => facts,
         Err(answer) => {
             count_not_ip(ctx, &answer);

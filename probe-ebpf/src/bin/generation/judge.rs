@@ -13,13 +13,12 @@ use probe_ebpf::{
 
 use crate::{
     env::Env,
-    failsafe::is_failsafe,
     generation_maps::{HAS_DENIES, HAS_STAGES, INSPECT_INNER, LOCATION_V4, LOCATION_V6, STAGES, cell},
     inner::{Inner, inner},
     reconsider::reconsider,
     scope::{self, Endpoint, Heading},
+    shared_maps::{is_failsafe, is_failsafe_source},
     transport::Transport,
-    word::AddressWords,
 };
 
 /// What is decided about a packet.
@@ -90,15 +89,10 @@ impl Heading for Received<'_> {
 /// Judges a packet by its source: the one that [`Facts::source`] says. `ifindex`: the interface that it came by; 0:
 /// none that is known.
 #[inline(always)]
-pub fn judge(
-    ctx: &XdpContext,
-    facts: &Facts,
-    source: AddressWords,
-    ifindex: u32,
-    env: &mut Env,
-) -> Judgement {
+pub fn judge(ctx: &XdpContext, facts: &Facts, ifindex: u32, env: &mut Env) -> Judgement {
+    let source = facts.source;
     if env.is_halted() {
-        let passes = env.with_shared() && (is_failsafe(source) || is_wire_failsafe(ctx, facts, source));
+        let passes = env.with_shared() && is_failsafe_source(ctx, facts);
         return if passes {
             Judgement::without_class(Decision::PASS, Reason::HaltedFailsafe)
         } else {
@@ -113,7 +107,7 @@ pub fn judge(
         }
         return judgement;
     }
-    if !is_pass(judgement.decision) && env.with_shared() && is_wire_failsafe(ctx, facts, source) {
+    if !is_pass(judgement.decision) && env.with_shared() && is_wire_failsafe(ctx, facts) {
         return Judgement {
             decision: Decision::PASS,
             reason: Reason::Failsafe,
@@ -125,19 +119,19 @@ pub fn judge(
 
 /// Whether the source on the wire is failsafe, if the one that is judged was inside of it.
 #[inline(always)]
-fn is_wire_failsafe(ctx: &XdpContext, facts: &Facts, source: AddressWords) -> bool {
-    if facts.version == 4 || !source.is_v4() {
+fn is_wire_failsafe(ctx: &XdpContext, facts: &Facts) -> bool {
+    if !facts.is_embedded() {
         return false;
     }
     match wire_source(ctx, facts) {
-        Some(wire) => is_failsafe(AddressWords::new(&wire)),
+        Some(wire) => is_failsafe(&wire),
         None => false,
     }
 }
 
 /// Judges an address by a row of the matrix; `None`: no row is known, so nothing passes.
 #[inline(always)]
-pub fn judge_address(address: AddressWords, row: Option<u32>, env: &mut Env) -> Judgement {
+pub fn judge_address(address: Address, row: Option<u32>, env: &mut Env) -> Judgement {
     let class = class_of(address);
     let decision = decision_at(row, profile::ALL_ORDERS, class, env);
     let has_denies = HAS_DENIES.load() != 0 || env.has_runtime_denies();
@@ -180,7 +174,7 @@ pub const fn is_pass(decision: Decision) -> bool {
 }
 
 #[inline(always)]
-fn class_of(address: AddressWords) -> u16 {
+fn class_of(address: Address) -> u16 {
     let value = if address.is_v4() {
         LOCATION_V4.get(&Key::new(32, address.v4()))
     } else {

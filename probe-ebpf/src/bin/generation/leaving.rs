@@ -16,13 +16,12 @@ use probe_ebpf::{
 use crate::{
     act::Draft,
     env::Env,
-    failsafe::is_failsafe,
-    frame_options,
+    frame::Frames,
     generation_maps::COUNTERS,
     judge::judge_address,
     scope::{self, Endpoint},
+    shared_maps::is_failsafe,
     transport::Transport,
-    word::AddressWords,
 };
 
 // IEEE 802 and IP protocol numbers, as registered by IANA.
@@ -64,10 +63,10 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
     // SAFETY: `skb` is the program's context.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
     let row = scope::row(ifindex, &leaving);
-    let remote = AddressWords::new(&judged(leaving.remote, &frame_options()));
+    let remote = judged(leaving.remote, &Frames);
     let judgement = judge_address(remote, row, &mut Env::live());
     let stops = matches!(judgement.reason, Reason::PolicyDrop | Reason::PolicyReject);
-    if !stops || !judgement.decision.is_both() || is_failsafe(AddressWords::new(&leaving.remote)) {
+    if !stops || !judgement.decision.is_both() || is_failsafe(&leaving.remote) {
         return false;
     }
     let verdict = judgement.verdict_as(Action::Drop, Reason::EgressDrop);
@@ -83,9 +82,12 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
 /// Destinations that no table places: link-local, multicast, broadcast.
 #[inline(always)]
 fn has_no_place(remote: &Address) -> bool {
-    match remote {
-        Address::V4(remote) => remote[0] >= 224 || remote[0] == 169 && remote[1] == 254,
-        Address::V6(remote) => remote[0] == 0xff || remote[0] == 0xfe && remote[1] & 0xc0 == 0x80,
+    if remote.is_v4() {
+        let [a, b, _, _] = remote.v4();
+        a >= 224 || a == 169 && b == 254
+    } else {
+        let [a, b, ..] = remote.halves()[0].to_ne_bytes();
+        a == 0xff || a == 0xfe && b & 0xc0 == 0x80
     }
 }
 
@@ -117,8 +119,8 @@ impl<'a> Leaving<'a> {
         let header: [u8; 20] = read(ctx, offset)?;
         Some(Self {
             ctx,
-            local: Address::V4([header[12], header[13], header[14], header[15]]),
-            remote: Address::V4([header[16], header[17], header[18], header[19]]),
+            local: Address::from_v4([header[12], header[13], header[14], header[15]]),
+            remote: Address::from_v4([header[16], header[17], header[18], header[19]]),
             protocol: header[9],
             offset: offset + usize::from(header[0] & 0x0f) * 4,
             is_later_fragment: header[6] & 0x1f != 0 || header[7] != 0,
@@ -132,8 +134,8 @@ impl<'a> Leaving<'a> {
         let [next_header] = read(ctx, offset + 6)?;
         Some(Self {
             ctx,
-            local: Address::V6(read(ctx, offset + 8)?),
-            remote: Address::V6(read(ctx, offset + 24)?),
+            local: Address::from_v6(read(ctx, offset + 8)?),
+            remote: Address::from_v6(read(ctx, offset + 24)?),
             protocol: next_header,
             offset: offset + 40,
             is_later_fragment: false,

@@ -22,7 +22,7 @@ use aya_ebpf::{
 use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
 use probe_ebpf::{
     packet::{adjust_head, frame_len, load},
-    parse::{Address, Answer, Facts, FrameOptions, parse},
+    parse::{Answer, Facts, parse},
     record::{count, record, xdp_action_of},
 };
 
@@ -30,7 +30,7 @@ mod act;
 #[path = "../../maps/actions.rs"]
 mod actions_maps;
 mod env;
-mod failsafe;
+mod frame;
 #[path = "../../maps/generation.rs"]
 mod generation_maps;
 mod inner;
@@ -48,21 +48,12 @@ mod word;
 
 use act::{Draft, act, let_through, verdict_of_sample};
 use env::Env;
-use generation_maps::{COUNTERS, MARTIANS, META, N_NAT64, NAT64_PREFIXES};
+use frame::Frames;
+use generation_maps::{COUNTERS, MARTIANS, META};
 use judge::{Judgement, judge};
 use own_maps::is_own_source;
 use shared_maps::count_not_ip;
 use transport::Transport;
-use word::AddressWords;
-
-/// What the generation's host says about frames.
-#[inline(always)]
-fn frame_options() -> FrameOptions {
-    FrameOptions {
-        martians: MARTIANS.load() != 0,
-        nat64: Some((N_NAT64.load(), &NAT64_PREFIXES)),
-    }
-}
 
 const MARTIAN: Verdict = Verdict::without_class(Action::Drop, Reason::Martian);
 
@@ -70,65 +61,53 @@ const MARTIAN: Verdict = Verdict::without_class(Action::Drop, Reason::Martian);
 #[xdp(frags)]
 #[inline(always)]
 pub fn cordon_gen(ctx: XdpContext) -> u32 {
-    let facts = match parse(&ctx, &frame_options()) {
+    let facts = match parse(&ctx, &Frames) {
         Ok(facts) => facts,
         Err(answer) => return answered(&ctx, &answer),
     };
-    let source = AddressWords::new(&facts.source);
-    if MARTIANS.load() != 0 && is_own(&ctx, &facts, source) {
-        return told(&ctx, &facts, source, MARTIAN);
+    if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) {
+        return told(&ctx, &facts, MARTIAN);
     }
     let ifindex = ctx.ingress_ifindex() as u32;
-    let judgement = judge(&ctx, &facts, source, ifindex, &mut Env::live());
+    let judgement = judge(&ctx, &facts, ifindex, &mut Env::live());
     // The verdicts of most packets, each with an exit of its own, where all that follows from the reason is known.
     match judgement.reason {
         Reason::PolicyPass => {
             let verdict = judgement.verdict_as(Action::Pass, Reason::PolicyPass);
-            told(&ctx, &facts, source, verdict)
+            told(&ctx, &facts, verdict)
         }
         Reason::PolicyDrop if !let_through::is_possible(&ctx, &facts, judgement.decision) => {
             let verdict = judgement.verdict_as(Action::Drop, Reason::PolicyDrop);
-            told(&ctx, &facts, source, verdict)
+            told(&ctx, &facts, verdict)
         }
-        _ => carried_out(&ctx, &facts, source, judgement),
+        _ => carried_out(&ctx, &facts, judgement),
     }
 }
 
 /// The exit for a packet to which something is done, or may be.
 #[inline(always)]
-fn carried_out(ctx: &XdpContext, facts: &Facts, source: AddressWords, judgement: Judgement) -> u32 {
+fn carried_out(ctx: &XdpContext, facts: &Facts, judgement: Judgement) -> u32 {
     // The length that it came with: an answer has another.
     let bytes = frame_len(ctx);
     let is_plain_pass = matches!(judgement.reason, Reason::TunnelUninspected);
     let draft = draft(ctx, facts, is_plain_pass);
-    let verdict = act(ctx, facts, source, judgement, bytes);
+    let verdict = act(ctx, facts, judgement, bytes);
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
-    draft.tell(Some(source), ctx.ingress_ifindex() as u32, verdict, bytes);
+    draft.tell(Some(facts.source), ctx.ingress_ifindex() as u32, verdict, bytes);
     count(&COUNTERS, verdict, bytes);
     xdp_action_of(verdict)
 }
 
-/// Whether a packet says that it comes from this host.
-#[inline(always)]
-fn is_own(ctx: &XdpContext, facts: &Facts, source: AddressWords) -> bool {
-    let source = if source.is_v4() {
-        Address::V4(source.v4())
-    } else {
-        Address::V6(source.v6())
-    };
-    is_own_source(ctx, &Facts { source, ..*facts })
-}
-
 /// The exit for a packet whose verdict has no effect on it.
 #[inline(always)]
-fn told(ctx: &XdpContext, facts: &Facts, source: AddressWords, verdict: Verdict) -> u32 {
+fn told(ctx: &XdpContext, facts: &Facts, verdict: Verdict) -> u32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
     let bytes = frame_len(ctx);
     if Draft::is_drawn(matches!(verdict.action, Action::Pass)) {
         let draft = Draft::new(Transport::of(ctx, facts), facts.vlan);
-        draft.tell(Some(source), ctx.ingress_ifindex() as u32, verdict, bytes);
+        draft.tell(Some(facts.source), ctx.ingress_ifindex() as u32, verdict, bytes);
     }
     count(&COUNTERS, verdict, bytes);
     xdp_action_of(verdict)
@@ -179,16 +158,15 @@ fn sample(ctx: &XdpContext) -> Option<SampleVerdict> {
     let ifindex = sample_word(ctx, offset_of!(SampleHeader, ifindex))?;
     // What remains is a frame like any other.
     adjust_head(ctx, size_of::<SampleHeader>() as i32).then_some(())?;
-    let facts = match parse(ctx, &frame_options()) {
+    let facts = match parse(ctx, &Frames) {
         Ok(facts) => facts,
         Err(answer) => return Some(SampleVerdict::pack(answer.verdict, 0)),
     };
-    let source = AddressWords::new(&facts.source);
-    if MARTIANS.load() != 0 && with_shared && is_own(ctx, &facts, source) {
+    if MARTIANS.load() != 0 && with_shared && is_own_source(ctx, &facts) {
         return Some(SampleVerdict::pack(MARTIAN, 0));
     }
     let mut env = Env::of_sample(now_s, halted_until_s, with_shared);
-    let judgement = judge(ctx, &facts, source, ifindex, &mut env);
+    let judgement = judge(ctx, &facts, ifindex, &mut env);
     let verdict = verdict_of_sample(ctx, &facts, judgement);
     Some(SampleVerdict::pack(verdict, judgement.decision.tier()))
 }

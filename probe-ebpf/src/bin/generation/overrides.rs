@@ -3,10 +3,11 @@
 use aya_ebpf::btf_maps::{LpmTrie, lpm_trie::Key};
 use probe_common::{FOREVER, OverrideValue, limits::OVERRIDE_MAX_LEVELS, profile};
 
+use probe_ebpf::parse::Address;
+
 use crate::{
     env::Env,
     generation_maps::{HAS_OVERRIDES, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_V4, RUNTIME_V6},
-    word::AddressWords,
 };
 
 /// The profiles that live overrides give an address; `ALL_ORDERS` where there is none. A deny in either trie
@@ -24,7 +25,7 @@ pub struct Overrides {
 impl Overrides {
     /// Asks both tries.
     #[inline(always)]
-    pub fn of(address: AddressWords, env: &mut Env) -> Self {
+    pub fn of(address: Address, env: &mut Env) -> Self {
         let mut policy = profile::ALL_ORDERS;
         let mut runtime = profile::ALL_ORDERS;
         if address.is_v4() {
@@ -47,6 +48,14 @@ impl Overrides {
             policy,
             runtime,
         }
+    }
+}
+
+impl Overrides {
+    /// Whether neither says anything.
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.policy == profile::ALL_ORDERS && self.runtime == profile::ALL_ORDERS
     }
 }
 

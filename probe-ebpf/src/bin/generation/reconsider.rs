@@ -3,13 +3,13 @@
 //! A function of its own, so that the plain path does not pay for what it keeps on its stack.
 
 use probe_common::{Action, Decision, Reason, profile};
+use probe_ebpf::parse::Address;
 
 use crate::{
     env::Env,
-    failsafe::is_failsafe,
     judge::{Judgement, decision_at, is_pass},
     overrides::Overrides,
-    word::AddressWords,
+    shared_maps::is_failsafe,
 };
 
 const CLASS_SHIFT: u32 = 16;
@@ -17,11 +17,12 @@ const ROW_SHIFT: u32 = 32;
 const NO_ROW: u64 = 0xffff;
 const V4: u64 = 1 << 48;
 const REASON_SHIFT: u32 = 16;
+const PLAIN_DROP: u64 = Decision::DROP.0 as u64 | (Reason::PolicyDrop as u64) << REASON_SHIFT;
 
 /// What is decided about an address of a class after all, where the cell of all orders says `decision`.
 #[inline(always)]
 pub fn reconsider(
-    address: AddressWords,
+    address: Address,
     row: Option<u32>,
     class: u16,
     decision: Decision,
@@ -32,6 +33,14 @@ pub fn reconsider(
     let case = u64::from(decision.0) | u64::from(class) << CLASS_SHIFT | row << ROW_SHIFT | family;
     let [high, low] = address.halves();
     let res = cordon_reconsider(high, low, case, env.word());
+    // The usual one, so that what follows from it is known here.
+    if res == PLAIN_DROP {
+        return Judgement {
+            decision: Decision::DROP,
+            reason: Reason::PolicyDrop,
+            class,
+        };
+    }
     Judgement {
         decision: Decision(res as u16),
         reason: Reason::from_code((res >> REASON_SHIFT) as u8).unwrap_or(Reason::PolicyDrop),
@@ -42,7 +51,7 @@ pub fn reconsider(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn cordon_reconsider(high: u64, low: u64, case: u64, env: u64) -> u64 {
-    let address = AddressWords::from_halves(case & V4 != 0, [high, low]);
+    let address = Address::from_halves(case & V4 != 0, [high, low]);
     let row = match case >> ROW_SHIFT & NO_ROW {
         NO_ROW => None,
         row => Some(row as u32),
@@ -60,25 +69,28 @@ extern "C" fn cordon_reconsider(high: u64, low: u64, case: u64, env: u64) -> u64
 
 #[inline(always)]
 fn try_reconsider(
-    address: AddressWords,
+    address: Address,
     row: Option<u32>,
     class: u16,
     mut decision: Decision,
     env: &mut Env,
 ) -> (Decision, Reason) {
     let passes = is_pass(decision);
-    if !passes && env.with_shared() && is_failsafe(address) {
+    if !passes && env.with_shared() && is_failsafe(&address) {
         return (Decision::PASS, Reason::Failsafe);
     }
     let overrides = Overrides::of(address, env);
     if overrides.deny {
-        if passes && env.with_shared() && is_failsafe(address) {
+        if passes && env.with_shared() && is_failsafe(&address) {
             return (Decision::PASS, Reason::Failsafe);
         }
         return (Decision::DROP, Reason::Deny);
     }
     if passes {
         return (decision, Reason::PolicyPass);
+    }
+    if overrides.is_none() {
+        return (decision, reason_of(decision));
     }
     for profile in [overrides.policy, overrides.runtime] {
         if profile != profile::ALL_ORDERS {

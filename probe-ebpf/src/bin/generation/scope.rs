@@ -88,9 +88,10 @@ fn of_interface(ifindex: u32) -> u64 {
 
 #[inline(always)]
 fn of_destination(destination: &Address) -> u64 {
-    let services = match destination {
-        Address::V4(destination) => SCOPE_V4.get(&Key::new(32, *destination)),
-        Address::V6(destination) => SCOPE_V6.get(&Key::new(128, *destination)),
+    let services = if destination.is_v4() {
+        SCOPE_V4.get(&Key::new(32, destination.v4()))
+    } else {
+        SCOPE_V6.get(&Key::new(128, destination.v6()))
     };
     match services {
         Some(services) => services.bits(),

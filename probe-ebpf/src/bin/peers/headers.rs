@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use probe_ebpf::{
     l4::{is_icmp_error, l4, opens_connection},
-    parse::{Address, FrameOptions, parse},
+    parse::{WithoutGeneration, parse},
     tunnel::{inner_source, is_tunnel},
 };
 
@@ -16,7 +16,7 @@ const UNKNOWN: u8 = 255;
 /// 12 an ICMP error, 13 a tunnel, 16-31 the destination port.
 #[xdp(frags)]
 pub fn headers(ctx: XdpContext) -> u32 {
-    let Ok(facts) = parse(&ctx, &FrameOptions::WITHOUT_GENERATION) else {
+    let Ok(facts) = parse(&ctx, &WithoutGeneration) else {
         return NO_FACTS;
     };
     let l4 = l4(&ctx, &facts);
@@ -33,12 +33,14 @@ pub fn headers(ctx: XdpContext) -> u32 {
 /// The last four bytes of the source inside a tunnel; 0: there is none that can be read.
 #[xdp(frags)]
 pub fn inner(ctx: XdpContext) -> u32 {
-    let Ok(facts) = parse(&ctx, &FrameOptions::WITHOUT_GENERATION) else {
+    let Ok(facts) = parse(&ctx, &WithoutGeneration) else {
         return NO_FACTS;
     };
     match inner_source(&ctx, &facts) {
-        Some(Address::V4(source)) => u32::from_be_bytes(source),
-        Some(Address::V6(source)) => u32::from_be_bytes([source[12], source[13], source[14], source[15]]),
+        Some(source) => {
+            let [_, _, _, _, a, b, c, d] = source.halves()[1].to_ne_bytes();
+            u32::from_be_bytes([a, b, c, d])
+        }
         None => 0,
     }
 }

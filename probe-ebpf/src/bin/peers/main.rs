@@ -16,7 +16,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use probe_ebpf::parse::{Address, FrameOptions, parse};
+use probe_ebpf::parse::{WithoutGeneration, parse};
 
 mod headers;
 
@@ -96,13 +96,13 @@ pub fn generate(ctx: XdpContext) -> u32 {
 /// Drops what the blocklist of the packet's family holds.
 #[xdp(frags)]
 pub fn two_maps(ctx: XdpContext) -> u32 {
-    let is_blocked = match parse(&ctx, &FrameOptions::WITHOUT_GENERATION).map(|facts| facts.source) {
-        Ok(Address::V4(source)) => match OUTER_V4.get(0) {
-            Some(blocked) => blocked.get(&Key::new(32, source)).is_some(),
+    let is_blocked = match parse(&ctx, &WithoutGeneration).map(|facts| facts.source) {
+        Ok(source) if source.is_v4() => match OUTER_V4.get(0) {
+            Some(blocked) => blocked.get(&Key::new(32, source.v4())).is_some(),
             None => false,
         },
-        Ok(Address::V6(source)) => match OUTER_V6.get(0) {
-            Some(blocked) => blocked.get(&Key::new(128, source)).is_some(),
+        Ok(source) => match OUTER_V6.get(0) {
+            Some(blocked) => blocked.get(&Key::new(128, source.v6())).is_some(),
             None => false,
         },
         Err(_) => false,

@@ -8,23 +8,30 @@ mod btf;
 mod clsact;
 mod socket;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf,
+    maps::MapInfo,
     programs::{
         LinkOrder, ProgramError, RawTracePoint, SchedClassifier, TcAttachType,
         links::{FdLink, PinnedLink},
         tc::{SchedClassifierLink, TcAttachOptions},
     },
 };
-use probe_common::map_name::{global, program};
+use probe_common::map_name::{self, global, program};
 
 use super::{DataplaneError, attach, object::Loaders, pins::Pins, sys};
 use crate::host::EgressHook;
 
-/// Name of the tracepoint that says what a device map's interfaces did not take.
-const TRACEPOINT: &str = "xdp_devmap_xmit";
+/// The programs that count what redirects lose, and their tracepoints.
+const TRACEPOINTS: [(&str, &str); 2] = [
+    (program::REDIRECT_ERRORS, "xdp_devmap_xmit"),
+    (program::REDIRECT_REFUSED, "xdp_redirect_err"),
+];
 
 /// How the program is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +67,7 @@ pub struct Hooked {
 pub struct Egress {
     choice: EgressHook,
     object: Option<Ebpf>,
-    /// Whether what is pinned at [`Pins::redirect_errors`] is this process's.
+    /// Whether the links on the tracepoints are this process's.
     is_counting: bool,
 }
 
@@ -136,28 +143,30 @@ impl Egress {
         loaders: &mut Loaders,
         pins: &Pins,
     ) -> Result<(), DataplaneError> {
-        let path = pins.redirect_errors();
-        if self.is_counting && path.exists() {
+        if self.is_counting && is_counting(pins) {
             return Ok(());
         }
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            DataplaneError::kernel(format!("attaching to the tracepoint {TRACEPOINT}"), error)
-        };
         let object = self.object(loaders, pins)?;
-        let name = program::REDIRECT_ERRORS;
-        let counting = object
-            .program_mut(name)
-            .ok_or_else(|| DataplaneError::missing(name))?;
-        let counting: &mut RawTracePoint = counting
-            .try_into()
-            .map_err(|error: ProgramError| failed(&error))?;
-        if counting.fd().is_err() {
-            counting.load().map_err(|error| failed(&error))?;
+        for (name, tracepoint) in TRACEPOINTS {
+            let failed = |error: &(dyn std::error::Error + 'static)| {
+                DataplaneError::kernel(format!("attaching to the tracepoint {tracepoint}"), error)
+            };
+            let counting = object
+                .program_mut(name)
+                .ok_or_else(|| DataplaneError::missing(name))?;
+            let counting: &mut RawTracePoint = counting
+                .try_into()
+                .map_err(|error: ProgramError| failed(&error))?;
+            if counting.fd().is_err() {
+                counting.load().map_err(|error| failed(&error))?;
+            }
+            let link_id = counting.attach(tracepoint).map_err(|error| failed(&error))?;
+            let link = counting.take_link(link_id).map_err(|error| failed(&error))?;
+            remove_pin(&pins.tracepoint(tracepoint))?;
+            FdLink::from(link)
+                .pin(pins.tracepoint(tracepoint))
+                .map_err(|error| failed(&error))?;
         }
-        let link_id = counting.attach(TRACEPOINT).map_err(|error| failed(&error))?;
-        let link = counting.take_link(link_id).map_err(|error| failed(&error))?;
-        stop_counting(pins)?;
-        FdLink::from(link).pin(&path).map_err(|error| failed(&error))?;
         self.is_counting = true;
         Ok(())
     }
@@ -188,9 +197,12 @@ impl Egress {
             None => {
                 let [first, last] = socket::ephemeral_ports();
                 let locks = socket::userlocks();
+                let redirect = MapInfo::from_pin(pins.map(map_name::REDIRECT))
+                    .map_err(|error| DataplaneError::kernel("asking for the map of redirects", &error))?;
                 loaders.egress(
                     pins,
                     [
+                        (global::REDIRECT_ID, redirect.id()),
                         (global::EPHEMERAL_FIRST, first),
                         (global::EPHEMERAL_LAST, last),
                         (global::USERLOCKS_OFFSET, locks.offset),
@@ -229,7 +241,7 @@ pub fn keep_only(pins: &Pins, kept: &BTreeSet<u32>) -> Result<(), DataplaneError
 }
 
 /// Detaches what a name in the egress directory stands for, and removes it.
-pub fn remove(name: &str, path: &std::path::Path) -> Result<(), DataplaneError> {
+pub fn remove(name: &str, path: &Path) -> Result<(), DataplaneError> {
     match parse_name(name) {
         Some((_, Hook::Tcx)) => attach::remove_link(path),
         Some((ifindex, Hook::Clsact(priority))) => {
@@ -241,10 +253,22 @@ pub fn remove(name: &str, path: &std::path::Path) -> Result<(), DataplaneError> 
     }
 }
 
+/// Whether anything counts what redirects lose.
+pub fn is_counting(pins: &Pins) -> bool {
+    TRACEPOINTS
+        .iter()
+        .any(|(_, tracepoint)| pins.tracepoint(tracepoint).exists())
+}
+
 /// Stops counting what redirects lose; what was counted stays.
 pub fn stop_counting(pins: &Pins) -> Result<(), DataplaneError> {
-    let path = pins.redirect_errors();
-    match std::fs::remove_file(&path) {
+    TRACEPOINTS
+        .iter()
+        .try_for_each(|(_, tracepoint)| remove_pin(&pins.tracepoint(tracepoint)))
+}
+
+fn remove_pin(path: &Path) -> Result<(), DataplaneError> {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DataplaneError::kernel(
             format!("removing {}", path.display()),
             &error,

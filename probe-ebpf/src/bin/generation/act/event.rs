@@ -4,14 +4,13 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use probe_common::{
     Event, SampleVerdict, Verdict, cap, event_counter, leading_bits_v4, leading_bits_v6, scope::UNTAGGED,
 };
-use probe_ebpf::clock;
+use probe_ebpf::{clock, parse::Address};
 
 use super::cap::take;
 use crate::{
     actions_maps::{EVENT_COUNTERS, EVENTS},
     generation_maps::{EVENT_BITS_V4, EVENT_BITS_V6, EVENT_COST_NS, EVENTS_DROPS, EVENTS_PASSES, META},
     transport::Transport,
-    word::AddressWords,
 };
 
 /// How far events may run ahead of their rate: a tenth of a second's worth at once.
@@ -63,7 +62,7 @@ impl Draft {
 
     /// Tells the verdict, if the packet was drawn. `source`: the one that was judged.
     #[inline(always)]
-    pub fn tell(self, source: Option<AddressWords>, ifindex: u32, verdict: Verdict, bytes: u64) {
+    pub fn tell(self, source: Option<Address>, ifindex: u32, verdict: Verdict, bytes: u64) {
         if self.0 == 0 {
             return;
         }

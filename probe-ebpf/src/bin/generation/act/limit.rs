@@ -4,9 +4,9 @@ use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg};
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use probe_common::{BYTE_COST_SHIFT, Bucket, BucketKey, Tier, arrival_of_rate, gcra, limit_per};
-use probe_ebpf::clock;
+use probe_ebpf::{clock, parse::Address};
 
-use crate::{actions_maps::BUCKETS, generation_maps::TIERS, judge::Judgement, word::AddressWords};
+use crate::{actions_maps::BUCKETS, generation_maps::TIERS, judge::Judgement};
 
 /// Tries to store a new arrival time. Each failure means that another CPU's packet of the same bucket got through, so
 /// that many in a row mean far more packets than any rate allows.
@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 1 << 16;
 
 /// Whether the packet is within its tier's rate; takes its share.
 #[inline(always)]
-pub fn is_within(source: AddressWords, judgement: Judgement, bytes: u64) -> bool {
+pub fn is_within(source: Address, judgement: Judgement, bytes: u64) -> bool {
     let [high, low] = source.halves();
     let who = u64::from(judgement.class) << 8 | u64::from(judgement.decision.tier());
     cordon_limit(high, low, who, bytes) != 0

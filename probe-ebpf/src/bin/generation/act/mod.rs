@@ -19,22 +19,16 @@ use aya_ebpf::programs::XdpContext;
 use probe_common::{Action, Reason, Verdict};
 use probe_ebpf::parse::Facts;
 
-use crate::{generation_maps::may, judge::Judgement, transport::Transport, word::AddressWords};
+use crate::{generation_maps::may, judge::Judgement, transport::Transport};
 
 /// Carries out a judgement. `bytes` is the length that the packet came with.
 #[inline(always)]
-pub fn act(
-    ctx: &XdpContext,
-    facts: &Facts,
-    source: AddressWords,
-    judgement: Judgement,
-    bytes: u64,
-) -> Verdict {
+pub fn act(ctx: &XdpContext, facts: &Facts, judgement: Judgement, bytes: u64) -> Verdict {
     match judgement.reason {
         Reason::PolicyDrop => stopped(ctx, facts, judgement, Reason::PolicyDrop),
         Reason::PolicyMark if may(Action::Mark) => mark::mark(ctx, facts, judgement),
         Reason::WithinLimit if may(Action::Limit) => {
-            if limit::is_within(source, judgement, bytes) {
+            if limit::is_within(facts.source, judgement, bytes) {
                 judgement.verdict()
             } else {
                 stopped(ctx, facts, judgement, Reason::OverLimit)

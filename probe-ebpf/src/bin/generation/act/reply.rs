@@ -35,19 +35,32 @@ pub fn is_possible(decision: Decision) -> bool {
 /// Whether the packet answers a connection of this host, and the policy lets such answers pass.
 #[inline(always)]
 pub fn is_reply(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
-    is_possible(decision) && cordon_reply(ctx.ctx, word::pack(facts)) != 0
+    if !is_possible(decision) {
+        return false;
+    }
+    // Extension headers are walked only if there are any.
+    let transport = if facts.version == 6 && extension(facts.protocol).is_some() {
+        Transport::of(ctx, facts)
+    } else {
+        Transport::behind_ip(facts)
+    };
+    cordon_reply(ctx.ctx, word::pack(facts), transport.word()) != 0
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64) -> u32 {
-    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet));
+extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64, transport: u64) -> u32 {
+    let transport = Transport::from_word(transport);
+    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet), transport);
     u32::from(res.is_some())
 }
 
 #[inline(always)]
-fn try_reply(ctx: &XdpContext, facts: &Facts) -> Option<()> {
-    let (protocol, offset) = transport(ctx, facts)?;
+fn try_reply(ctx: &XdpContext, facts: &Facts, transport: Transport) -> Option<()> {
+    if transport.is_later_fragment() {
+        return None;
+    }
+    let (protocol, offset) = (transport.protocol()?, transport.offset());
     let (ports, idle_ns) = match protocol {
         PROTO_TCP => {
             let [flags] = read_at(ctx, offset + TCP_FLAGS)?;
@@ -77,19 +90,6 @@ fn try_reply(ctx: &XdpContext, facts: &Facts) -> Option<()> {
     key.0.local_port = [l0, l1];
     key.0.protocol = protocol;
     is_open(&key.0, idle_ns).then_some(())
-}
-
-/// Transport protocol, and where its header begins; `None` where none can be read. Extension headers are walked only
-/// if there are any.
-#[inline(always)]
-fn transport(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
-    if facts.version == 6 && extension(facts.protocol).is_some() {
-        let transport = Transport::of(ctx, facts);
-        let is_there = !transport.is_later_fragment();
-        return is_there.then_some((transport.protocol()?, transport.offset()));
-    }
-    let offset = word::ip_offset(facts) + usize::from(facts.ip_len);
-    (!facts.is_later_fragment).then_some((facts.protocol, offset))
 }
 
 /// What an echo reply has for ports: none, and its identifier. `None` for any other ICMP message.
