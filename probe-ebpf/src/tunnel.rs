@@ -65,17 +65,12 @@ pub fn inner_ip(ctx: &XdpContext, facts: &Facts) -> Option<InnerIp> {
     if facts.is_later_fragment {
         return None;
     }
-<<<<<<< HEAD
     let (protocol, offset) = if facts.version == 6 && extension(facts.protocol).is_some() {
         behind_extensions(ctx, facts)?
     } else {
         (facts.protocol, payload_offset(facts))
     };
     match protocol {
-=======
-    let offset = payload_offset(facts);
-    match facts.protocol {
->>>>>>> judge
         PROTO_IPV4 => Some(InnerIp { offset, is_v6: false }),
         PROTO_IPV6 => Some(InnerIp { offset, is_v6: true }),
         PROTO_GRE => behind_gre(ctx, offset),
