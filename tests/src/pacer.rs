@@ -26,6 +26,15 @@ pub struct Sent {
     pub n_frames: u64,
     /// From the first to the last.
     pub elapsed: Duration,
+    /// The longest time in which nothing was sent although something was due: another process had the CPU.
+    pub longest_pause: Duration,
+}
+
+/// Binds the calling thread to a CPU.
+pub fn run_on(cpu: usize) -> anyhow::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu).with_context(|| format!("there is no CPU {cpu}"))?;
+    sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("cannot run on CPU {cpu}"))
 }
 
 /// Sends frames in turn, `per_s` of them a second for a time; on one CPU if one is given. Behind schedule (another
@@ -38,14 +47,15 @@ pub fn send_at_rate(
     cpu: Option<usize>,
 ) -> anyhow::Result<Sent> {
     if let Some(cpu) = cpu {
-        let mut cpus = CpuSet::new();
-        cpus.set(cpu).with_context(|| format!("there is no CPU {cpu}"))?;
-        sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("cannot run on CPU {cpu}"))?;
+        run_on(cpu)?;
     }
     let started = Instant::now();
     let mut n_frames = 0_u64;
     let mut frames = frames.iter().cycle();
+    let mut longest_pause = Duration::ZERO;
+    let mut last_look = started;
     loop {
+        longest_pause = longest_pause.max(last_look.elapsed());
         let elapsed = started.elapsed().min(duration);
         let n_due = (elapsed.as_nanos() * u128::from(per_s) / 1_000_000_000) as u64;
         while n_frames < n_due {
@@ -56,8 +66,10 @@ pub fn send_at_rate(
             return Ok(Sent {
                 n_frames,
                 elapsed: started.elapsed(),
+                longest_pause,
             });
         }
+        last_look = Instant::now();
         thread::sleep(Duration::from_micros(200));
     }
 }
