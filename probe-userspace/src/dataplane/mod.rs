@@ -54,7 +54,7 @@ use crate::{
 pub use detach::detach_all;
 pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
-pub use object::{GENERATION, PEERS};
+pub use object::{ENTRY, GENERATION, PEERS};
 pub use publish::Staged;
 pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
 pub use sys::{boot_ns, interface_index, unix_ns};
