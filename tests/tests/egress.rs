@@ -21,6 +21,8 @@ use integration_tests::{
     servers::{HTTP_PORT, Servers},
 };
 
+use probe_common::map_name::program;
+
 use self::sockets::{Answerer, forged};
 
 const RU: &str = "81.0.7.7";
@@ -254,4 +256,10 @@ fn what_leaves_for_a_place_that_is_blocked_both_ways_is_dropped() {
         .collect();
     assert!(out.iter().all(|row| row.reason == "egress_drop"), "{out:?}");
     assert_eq!(host.packets("reply"), 0, "replies are off for such a place");
+    let programs = host.dataplane.programs().unwrap();
+    for name in [program::EGRESS, program::EGRESS_GENERATION] {
+        let size = programs.iter().find(|size| size.name == name).unwrap();
+        println!("{size:?}");
+        assert!(size.verified_instructions.unwrap() < 250_000, "{size:?}");
+    }
 }
