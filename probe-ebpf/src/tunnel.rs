@@ -71,14 +71,8 @@ pub fn inner_ip(ctx: &XdpContext, facts: &Facts) -> Option<InnerIp> {
         (facts.protocol, payload_offset(facts))
     };
     match protocol {
-        PROTO_IPV4 => Some(InnerIp {
-            offset,
-            is_v6: false,
-        }),
-        PROTO_IPV6 => Some(InnerIp {
-            offset,
-            is_v6: true,
-        }),
+        PROTO_IPV4 => Some(InnerIp { offset, is_v6: false }),
+        PROTO_IPV6 => Some(InnerIp { offset, is_v6: true }),
         PROTO_GRE => behind_gre(ctx, offset),
         PROTO_UDP => match udp_tunnel_port(ctx, offset)? {
             PORT_VXLAN => behind_ethernet(ctx, offset + UDP_LEN + VXLAN_LEN),

@@ -4,10 +4,14 @@
     reason = "an unwrap in a test is an assertion with a stack trace, in its helper functions too"
 )]
 
+/// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
+mod actions;
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
 /// The command line.
 mod cli;
+/// The packet corpus, on every rung.
+mod corpus;
 /// The daemon from start to start.
 mod daemon;
 /// Broken databases: every error, to the letter.
@@ -18,6 +22,8 @@ mod egress;
 mod examples;
 /// What becomes of every kind of frame, by test runs: no interface.
 mod frames;
+/// Frames by chance, against the reference.
+mod fuzz;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
 /// More than one interface, and one that comes late.
@@ -26,6 +32,8 @@ mod interfaces;
 mod json;
 /// The harness, before anything is built on it.
 mod lab;
+/// What stands in the way of attaching, and what the daemon takes note of in the network.
+mod links;
 /// Nobody who applies a policy cuts off their own session by it.
 mod lockout;
 /// `cordon observe` on an interface with traffic.
@@ -38,5 +46,7 @@ mod surroundings;
 mod swap;
 /// Verdicts on real packets, by the real daemon, from policy files.
 mod traffic;
+/// `cordon watch`.
+mod watch;
 /// The world database in the kernel against an independent reading of it.
 mod world;
