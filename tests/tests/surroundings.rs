@@ -1,7 +1,10 @@
 //! What the daemon tells the dataplane about its host, and what the dataplane tells back besides counters: own
 //! addresses, VLANs, interfaces by name, targets of redirects, events.
 
-use std::time::Duration;
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
 
 use cordon::{
     dataplane::{Dataplane, Settings, interface_index},
@@ -15,7 +18,7 @@ use integration_tests::{
     scratch::Scratch,
     test_run::{XDP_DROP, XDP_PASS, action_for},
 };
-use probe_common::{Action, Reason, Target};
+use probe_common::{Action, Reason, Target, map_name};
 
 const RU: &str = "81.0.7.7";
 const NL: &str = "82.0.7.7";
@@ -282,4 +285,26 @@ fn a_table_that_is_pinned_keeps_its_size() {
     assert_eq!(size(), 2_048);
     drop(Dataplane::open(&settings(4_096)).unwrap());
     assert_eq!(size(), 2_048, "what is noted in it would be lost");
+}
+
+#[test]
+fn the_shared_tables_of_a_default_host_stay_below_16_mib() {
+    const LIMIT: u64 = 16 << 20;
+    let scratch = Scratch::new().unwrap();
+    let settings = Settings {
+        pin_dir: Some(scratch.bpffs().join("cordon")),
+        ..Default::default()
+    };
+    let _dataplane = Dataplane::open(&settings).unwrap();
+    let size = |name: &str| {
+        let map = aya::maps::MapData::from_pin(scratch.bpffs().join("cordon/v1").join(name)).unwrap();
+        let fd = map.fd().as_fd().as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        let memlock = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+        memlock.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let sizes: Vec<(&str, u64)> = map_name::SHARED.iter().map(|name| (*name, size(name))).collect();
+    let sum: u64 = sizes.iter().map(|(_, size)| size).sum();
+    println!("{sum} bytes: {sizes:?}");
+    assert!(sum < LIMIT, "{sum} bytes: {sizes:?}");
 }

@@ -2,7 +2,8 @@
 
 use aya::maps::MapType;
 use probe_common::{
-    Bucket, BucketKey, Counter, Flow, FlowKey, OverrideValue, Reason, State, Target, cap, event_counter,
+    Bucket, BucketKey, Counter, Flow, FlowKey, FlowPorts, OverrideValue, Reason, State, Target, cap,
+    event_counter,
     limits::{
         FAILSAFE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, MAX_RUNTIME_OVERRIDES, N_SLOTS, OWN_ENTRIES,
         VLAN_ENTRIES,
@@ -64,7 +65,7 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The maps in the pin directory itself. aya checks nothing about what it finds pinned, so this is compared
 /// before a path is handed to it.
-pub const SHARED_MAPS: [MapSpec; 21] = {
+pub const SHARED_MAPS: [MapSpec; 22] = {
     use MapType::{
         Array, DevMapHash, Hash, LpmTrie, LruHash, PerCpuArray, PerCpuHash, ProgramArray, RingBuf,
     };
@@ -157,6 +158,13 @@ pub const SHARED_MAPS: [MapSpec; 21] = {
             LruHash,
             flow,
             Chosen(|sizes| sizes.flow_entries),
+            0,
+        ),
+        spec(
+            map_name::FLOW_PORTS,
+            Array,
+            [4, size_of::<FlowPorts>() as u32],
+            Fixed(1),
             0,
         ),
         spec(

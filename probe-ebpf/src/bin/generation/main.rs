@@ -76,7 +76,10 @@ pub fn cordon_gen(ctx: XdpContext) -> u32 {
             let verdict = judgement.verdict_as(Action::Pass, Reason::PolicyPass);
             told(&ctx, &facts, verdict)
         }
-        Reason::PolicyDrop if !let_through::is_possible(&ctx, &facts, judgement.decision) => {
+        Reason::PolicyDrop => {
+            if let Some(verdict) = let_through::let_through(&ctx, &facts, judgement) {
+                return told(&ctx, &facts, verdict);
+            }
             let verdict = judgement.verdict_as(Action::Drop, Reason::PolicyDrop);
             told(&ctx, &facts, verdict)
         }
@@ -84,7 +87,7 @@ pub fn cordon_gen(ctx: XdpContext) -> u32 {
     }
 }
 
-/// The exit for a packet to which something is done, or may be.
+/// The exit for a packet to which something may be done.
 #[inline(always)]
 fn carried_out(ctx: &XdpContext, facts: &Facts, judgement: Judgement) -> u32 {
     // The length that it came with: an answer has another.
@@ -99,13 +102,13 @@ fn carried_out(ctx: &XdpContext, facts: &Facts, judgement: Judgement) -> u32 {
     xdp_action_of(verdict)
 }
 
-/// The exit for a packet whose verdict has no effect on it.
+/// The exit for a packet to which nothing is done.
 #[inline(always)]
 fn told(ctx: &XdpContext, facts: &Facts, verdict: Verdict) -> u32 {
     #[cfg(feature = "log")]
     aya_log_ebpf::trace!(ctx, "{} {}", verdict.action.name(), verdict.reason.name());
     let bytes = frame_len(ctx);
-    if Draft::is_drawn(matches!(verdict.action, Action::Pass)) {
+    if Draft::is_drawn(matches!(verdict.reason, Reason::PolicyPass)) {
         let draft = Draft::new(Transport::of(ctx, facts), facts.vlan);
         draft.tell(Some(facts.source), ctx.ingress_ifindex() as u32, verdict, bytes);
     }

@@ -47,18 +47,6 @@ impl Transport {
         Self::from_word(cordon_transport(ctx.ctx, word::pack(facts)))
     }
 
-    /// Where it is if there are no extension headers. Ports are not read.
-    #[inline(always)]
-    pub fn behind_ip(facts: &Facts) -> Self {
-        let offset = u64::from(facts.ip_offset) + u64::from(facts.ip_len);
-        let fragment = if facts.is_later_fragment {
-            LATER_FRAGMENT
-        } else {
-            0
-        };
-        Self(Self::new(Some(facts.protocol), None).0 | offset << OFFSET_SHIFT | fragment)
-    }
-
     /// Puts together what was read otherwise. Ports: source and destination, host byte order.
     #[inline(always)]
     pub fn new(protocol: Option<u8>, ports: Option<(u16, u16)>) -> Self {

@@ -2,7 +2,7 @@
 //! to this host's own connections.
 
 use aya_ebpf::programs::XdpContext;
-use probe_common::{Action, Decision, Reason, Verdict};
+use probe_common::{Action, Reason, Verdict};
 use probe_ebpf::{l4, parse::Facts};
 
 use super::{cap, reply};
@@ -20,12 +20,6 @@ pub fn let_through(ctx: &XdpContext, facts: &Facts, judgement: Judgement) -> Opt
     }
     reply::is_reply(ctx, facts, judgement.decision)
         .then_some(judgement.verdict_as(Action::Pass, Reason::Reply))
-}
-
-/// Whether a packet may be one, as far as can be said at little cost.
-#[inline(always)]
-pub fn is_possible(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
-    is_icmp_error(ctx, facts) || reply::is_possible(decision)
 }
 
 /// Whether the packet is an ICMP error that the host lets pass.

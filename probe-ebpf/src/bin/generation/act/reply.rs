@@ -1,14 +1,19 @@
 //! Answers to connections that this host opened.
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use probe_common::{Decision, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, l4::extension, mapped};
+use probe_common::{Decision, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, l4::extension};
 use probe_ebpf::{
     clock,
     packet::{read, read_at},
-    parse::Facts,
+    parse::{Address, Facts},
 };
 
-use crate::{actions_maps::FLOWS, generation_maps::REPLIES, transport::Transport, word};
+use crate::{
+    actions_maps::{FLOWS, may_have_flow},
+    generation_maps::REPLIES,
+    transport::Transport,
+    word,
+};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -16,6 +21,8 @@ const PROTO_UDP: u8 = 17;
 const PROTO_ICMPV6: u8 = 58;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REPLY_V6: u8 = 129;
+/// In both TCP and UDP.
+const LOCAL_PORT: usize = 2;
 const TCP_FLAGS: usize = 13;
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
@@ -26,41 +33,39 @@ const REFRESH_NS: u64 = 1_000_000_000;
 #[repr(align(8))]
 struct Aligned(FlowKey);
 
-/// Whether the policy lets answers pass.
-#[inline(always)]
-pub fn is_possible(decision: Decision) -> bool {
-    REPLIES.load() != 0 && !decision.is_both()
-}
-
 /// Whether the packet answers a connection of this host, and the policy lets such answers pass.
 #[inline(always)]
 pub fn is_reply(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
-    if !is_possible(decision) {
-        return false;
+    REPLIES.load() != 0
+        && !decision.is_both()
+        && may_be_reply(ctx, facts)
+        && cordon_reply(ctx.ctx, word::pack(facts)) != 0
+}
+
+/// Sorts out what most packets that would drop are: strangers', to the port of a service. Packets with extension headers
+/// are left to the look-up.
+#[inline(always)]
+fn may_be_reply(ctx: &XdpContext, facts: &Facts) -> bool {
+    if !matches!(facts.protocol, PROTO_TCP | PROTO_UDP) {
+        return true;
     }
-    // Extension headers are walked only if there are any.
-    let transport = if facts.version == 6 && extension(facts.protocol).is_some() {
-        Transport::of(ctx, facts)
-    } else {
-        Transport::behind_ip(facts)
-    };
-    cordon_reply(ctx.ctx, word::pack(facts), transport.word()) != 0
+    let offset = usize::from(facts.ip_offset) + usize::from(facts.ip_len);
+    match read_at(ctx, offset + LOCAL_PORT) {
+        Some(port) => may_have_flow(u16::from_be_bytes(port)),
+        None => false,
+    }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64, transport: u64) -> u32 {
-    let transport = Transport::from_word(transport);
-    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet), transport);
+extern "C" fn cordon_reply(ctx: *mut xdp_md, packet: u64) -> u32 {
+    let res = try_reply(&XdpContext::new(ctx), &word::unpack(packet));
     u32::from(res.is_some())
 }
 
 #[inline(always)]
-fn try_reply(ctx: &XdpContext, facts: &Facts, transport: Transport) -> Option<()> {
-    if transport.is_later_fragment() {
-        return None;
-    }
-    let (protocol, offset) = (transport.protocol()?, transport.offset());
+fn try_reply(ctx: &XdpContext, facts: &Facts) -> Option<()> {
+    let (protocol, offset) = transport(ctx, facts)?;
     let (ports, idle_ns) = match protocol {
         PROTO_TCP => {
             let [flags] = read_at(ctx, offset + TCP_FLAGS)?;
@@ -76,20 +81,51 @@ fn try_reply(ctx: &XdpContext, facts: &Facts, transport: Transport) -> Option<()
         _ => return None,
     };
     let [r0, r1, l0, l1] = ports;
-    let mut key = Aligned(FlowKey::default());
     let ip_offset = word::ip_offset(facts);
     // The source on the wire, as this host's connections know it.
-    if facts.version == 6 {
-        key.0.remote = read(ctx, ip_offset + 8)?;
-        key.0.local = read(ctx, ip_offset + 24)?;
+    let (remote, local) = if facts.version == 6 {
+        (
+            Address::from_v6(read(ctx, ip_offset + 8)?),
+            Address::from_v6(read(ctx, ip_offset + 24)?),
+        )
     } else {
-        key.0.remote = mapped(read(ctx, ip_offset + 12)?);
-        key.0.local = mapped(read(ctx, ip_offset + 16)?);
-    }
-    key.0.remote_port = [r0, r1];
-    key.0.local_port = [l0, l1];
-    key.0.protocol = protocol;
+        (
+            Address::from_v4(read(ctx, ip_offset + 12)?),
+            Address::from_v4(read(ctx, ip_offset + 16)?),
+        )
+    };
+    let key = Aligned(FlowKey {
+        remote: mapped(remote),
+        local: mapped(local),
+        remote_port: [r0, r1],
+        local_port: [l0, l1],
+        protocol,
+        reserved: [0; 3],
+    });
     is_open(&key.0, idle_ns).then_some(())
+}
+
+/// Transport protocol, and where its header begins; `None` where none can be read. Extension headers are walked only
+/// if there are any.
+#[inline(always)]
+fn transport(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
+    if facts.version == 6 && extension(facts.protocol).is_some() {
+        let transport = Transport::of(ctx, facts);
+        let is_there = !transport.is_later_fragment();
+        return is_there.then_some((transport.protocol()?, transport.offset()));
+    }
+    let offset = word::ip_offset(facts) + usize::from(facts.ip_len);
+    (!facts.is_later_fragment).then_some((facts.protocol, offset))
+}
+
+/// An address in the form of [`FlowKey`].
+#[inline(always)]
+fn mapped(address: Address) -> [u8; 16] {
+    let [high, low] = address.halves();
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&high.to_ne_bytes());
+    bytes[8..].copy_from_slice(&low.to_ne_bytes());
+    bytes
 }
 
 /// What an echo reply has for ports: none, and its identifier. `None` for any other ICMP message.

@@ -6,7 +6,7 @@ use probe_ebpf::packet::{adjust_head, frame_len, load, store};
 
 use super::{
     Question,
-    sum::{SUM_MAX, sum, write_checksum},
+    sum::{SUM_MAX, sum, write_checksum, write_zeros},
 };
 use crate::{act::cap::take_reject, transport::Transport, word};
 
@@ -62,7 +62,7 @@ fn try_prohibit(ctx: &XdpContext, packet: u64, transport: Transport) -> Option<(
     link.turn(ctx, ip.header_len() + icmp_len)?;
     ip.write_header(ctx, room + ip.offset, protocol, icmp_len)?;
     let offset = ip.offset + ip.header_len();
-    (store(ctx, offset, &what) && store(ctx, offset + UNUSED, &[0; 4])).then_some(())?;
+    (store(ctx, offset, &what) && write_zeros::<4>(ctx, offset + UNUSED)).then_some(())?;
     write_checksum(ctx, offset + CHECKSUM, sum)
 }
 

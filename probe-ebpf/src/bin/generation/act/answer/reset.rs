@@ -5,7 +5,7 @@ use probe_ebpf::packet::{load, store};
 
 use super::{
     PROTO_TCP, Question,
-    sum::{sum, write_checksum},
+    sum::{sum, write_checksum, write_zeros},
 };
 use crate::{act::cap::take_reject, transport::Transport, word};
 
@@ -102,7 +102,7 @@ impl Segment {
             && store(ctx, offset + 4, &self.sequence.to_be_bytes())
             && store(ctx, offset + 8, &self.acknowledgement.to_be_bytes())
             && store(ctx, offset + 12, &[DATA_OFFSET, self.flags])
-            && store(ctx, offset + 14, &[0; 6]);
+            && write_zeros::<6>(ctx, offset + 14);
         is_written.then_some(())
     }
 }

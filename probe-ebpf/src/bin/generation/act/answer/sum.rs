@@ -1,5 +1,7 @@
 //! Checksums over parts of the frame.
 
+use core::hint::black_box;
+
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::checksum::{checksum, words};
 use probe_ebpf::packet::{load, store};
@@ -35,6 +37,20 @@ extern "C" fn cordon_sum(ctx: *mut xdp_md, offset: u64, len: u64) -> u64 {
         sum += words(&bytes);
     }
     u64::from(sum)
+}
+
+/// Writes zeros. Not from a constant: the compiler takes any constant of the same bytes for it, and the loader changes
+/// those that are a generation's.
+#[inline(always)]
+pub fn write_zeros<const N: usize>(ctx: &XdpContext, offset: usize) -> bool {
+    let mut idx = 0;
+    while idx < N {
+        if !store(ctx, offset + idx, &[black_box(0)]) {
+            return false;
+        }
+        idx += 1;
+    }
+    true
 }
 
 /// Writes the checksum of everything that was added up.
