@@ -38,6 +38,9 @@ impl ServiceSet {
 /// there): the other bits are the services it *may* be for, and the row is the strictest of all it may take.
 pub const MAY: u64 = 1 << 63;
 
+/// Set beside [`MAY`] if the protocol cannot be read either: the same services may leave other rows possible then.
+pub const MAY_BE_ANY: u64 = 1 << 62;
+
 /// Dimensions that a policy's services use, bits of the constant `SCOPE_DIMENSIONS`.
 pub mod dimension {
     /// `SCOPE_INTERFACE`: name key -> services. Not there: those of the constant `SCOPE_ANY_INTERFACE`.

@@ -3,10 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv6Net};
-use probe_common::{
-    Cell, OverrideValue, Stages, Tier,
-    scope::{MAY, dimension},
-};
+use probe_common::{Cell, OverrideValue, Stages, Tier, scope::dimension};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -145,9 +142,8 @@ impl Scopes {
         if self.boxes.is_empty() {
             return Some(0);
         }
-        let is_vague = Transport::of(heading, source.is_ipv6()).is_vague();
-        let may = if is_vague && self.dimensions & dimension::PROTOCOL != 0 {
-            MAY
+        let may = if self.dimensions & dimension::PROTOCOL != 0 {
+            Transport::of(heading, source.is_ipv6()).may()
         } else {
             0
         };

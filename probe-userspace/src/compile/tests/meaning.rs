@@ -1,6 +1,8 @@
 //! The image against a naive reading of the policy.
 
-use probe_common::scope::{FIRST_UDP_PORT, MAY, PORT_UNKNOWN, PROTOCOL_UNKNOWN, UNTAGGED, dimension};
+use probe_common::scope::{
+    FIRST_UDP_PORT, MAY, MAY_BE_ANY, PORT_UNKNOWN, PROTOCOL_UNKNOWN, UNTAGGED, dimension,
+};
 use proptest::prelude::*;
 
 use super::{
@@ -13,7 +15,7 @@ use crate::compile::Scopes;
 /// The set of services of a heading by the kernel's tables, as [`probe_common::scope`] says that they are read. `None`
 /// for the protocol: it cannot be read.
 fn set_by_tables(scopes: &Scopes, heading: &Heading, protocol: Option<u8>, unspecified: IpAddr) -> u64 {
-    let mut set = !MAY;
+    let mut set = !(MAY | MAY_BE_ANY);
     if scopes.dimensions & dimension::INTERFACE != 0 {
         let named = heading.interface.as_ref();
         let of_name = named.and_then(|name| scopes.interfaces.iter().find(|(known, _)| known == name));
@@ -38,7 +40,7 @@ fn set_by_tables(scopes: &Scopes, heading: &Heading, protocol: Option<u8>, unspe
             _ => None,
         };
         let (of_transport, may) = match (protocol, first_port, heading.port) {
-            (None, ..) => (scopes.protocols[PROTOCOL_UNKNOWN as usize], MAY),
+            (None, ..) => (scopes.protocols[PROTOCOL_UNKNOWN as usize], MAY | MAY_BE_ANY),
             (Some(_), Some(first), Some(port)) => (scopes.ports[first as usize + usize::from(port)], 0),
             (Some(protocol), Some(_), None) => (
                 scopes.protocols[PORT_UNKNOWN as usize + usize::from(protocol)],

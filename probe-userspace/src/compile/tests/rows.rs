@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use probe_common::{limits::MAX_ROWS, scope::MAY};
+use probe_common::{
+    limits::MAX_ROWS,
+    scope::{MAY, MAY_BE_ANY},
+};
 
 use super::*;
 use crate::policy::Service;
@@ -51,7 +54,18 @@ fn a_packet_whose_ports_cannot_be_read_takes_the_strictest_row() {
             "no service or web, as its ports cannot be read"
         ]
     );
-    assert_eq!(image.scopes.rows, [(0, 0), (1, 1), (MAY, 0), (MAY | 1, 2)]);
+    let hidden = MAY | MAY_BE_ANY;
+    assert_eq!(
+        image.scopes.rows,
+        [
+            (0, 0),
+            (1, 1),
+            (MAY, 0),
+            (MAY | 1, 2),
+            (hidden, 0),
+            (hidden | 1, 2)
+        ]
+    );
     let decide = |to: &str, protocol, port| {
         let heading = Heading {
             destination: Some(to.parse().unwrap()),
