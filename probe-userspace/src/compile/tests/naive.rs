@@ -91,8 +91,8 @@ pub(super) fn naive_exact(
     services: u64,
     now: Instant,
 ) -> Decision {
-    let (lifted, phases): (Option<Option<&[Located<String>]>>, &[Phase]) = match entry {
-        None | Some(Entry::Deny) => (None, &[]),
+    let (lifted, phases) = match entry {
+        None | Some(Entry::Deny) => (None, &[][..]),
         Some(Entry::Lift { orders, phases }) => (Some(orders), phases),
     };
     let phase = phases.iter().find(|phase| now < phase.until.value);
