@@ -69,7 +69,7 @@ pub const N_SCOPE_PORTS: u32 = 2 << 16;
 pub const FIRST_UDP_PORT: u32 = 1 << 16;
 
 /// Key of `VLANS`: a VLAN that is judged on an interface. [`ONLY_LISTED`] instead of a VLAN marks an interface of
-/// which only the listed VLANs are judged; [`UNTAGGED`] stands for packets without a tag.
+/// which only the listed VLANs are judged, and no packet without a tag.
 #[inline(always)]
 pub const fn vlan_key(ifindex: u32, vlan: u16) -> u64 {
     (ifindex as u64) << 16 | vlan as u64

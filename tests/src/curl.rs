@@ -36,26 +36,47 @@ pub struct Answer {
 pub fn get(netns: &Netns, source: IpAddr, server: SocketAddr, path: &str) -> anyhow::Result<Answer> {
     let mut command = request(netns, source, server, path);
     command.args(["--max-time", PATIENCE_S]);
-    finish(spawn_bound(command)?)
+    Running::start(command)?.finish()
 }
 
-/// Starts a download that may take as long as it likes. Its body is thrown away: the answer's body is its length.
-pub fn start(netns: &Netns, source: IpAddr, server: SocketAddr, path: &str) -> anyhow::Result<Child> {
-    let mut command = request(netns, source, server, path);
-    command.args(["--output", "/dev/null", "--write-out", "%{size_download}"]);
-    // Where the test fails, it does not hang.
-    command.args(["--max-time", "300"]);
-    spawn_bound(command)
+/// A request under way; dropping it ends it.
+#[derive(Debug)]
+pub struct Running {
+    child: Option<Child>,
 }
 
-/// Waits until curl is done.
-pub fn finish(child: Child) -> anyhow::Result<Answer> {
-    let output = child.wait_with_output().context("cannot wait for curl")?;
-    Ok(Answer {
-        status: output.status.code().unwrap_or(-1),
-        body: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+impl Running {
+    /// Starts a download that may take as long as it likes. Its body is thrown away: the answer's body says its length.
+    pub fn download(netns: &Netns, source: IpAddr, server: SocketAddr) -> anyhow::Result<Self> {
+        let mut command = request(netns, source, server, "/");
+        command.args(["--output", "/dev/null", "--write-out", "%{size_download}"]);
+        Self::start(command)
+    }
+
+    fn start(command: Command) -> anyhow::Result<Self> {
+        let child = spawn_bound(command).context("is package curl there?")?;
+        Ok(Self { child: Some(child) })
+    }
+
+    /// Waits until curl is done.
+    pub fn finish(mut self) -> anyhow::Result<Answer> {
+        let child = self.child.take().context("curl was waited for already")?;
+        let output = child.wait_with_output().context("cannot wait for curl")?;
+        Ok(Answer {
+            status: output.status.code().unwrap_or(-1),
+            body: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
 }
 
 fn request(netns: &Netns, source: IpAddr, server: SocketAddr, path: &str) -> Command {

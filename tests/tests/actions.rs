@@ -7,6 +7,7 @@ mod established;
 mod events;
 mod limit;
 mod mark;
+mod modes;
 mod phases;
 mod redirect;
 mod reject;

@@ -25,7 +25,8 @@ fn a_download_in_progress_completes_and_no_new_connection_opens() {
         let cordon = edge.start(&pass_all());
         let books = open_books(&edge.lab, &cordon);
         let download = Download::listen(&edge.lab.edge, DOWNLOAD_PORT).unwrap();
-        let client = curl::start(&edge.lab.internet, source, server(source, DOWNLOAD_PORT), "/").unwrap();
+        let client =
+            curl::Running::download(&edge.lab.internet, source, server(source, DOWNLOAD_PORT)).unwrap();
         download.wait_for_progress().unwrap();
 
         cordon.apply(&treat_ru("drain", "")).unwrap();
@@ -33,7 +34,7 @@ fn a_download_in_progress_completes_and_no_new_connection_opens() {
         expect_drained(&edge);
         download.wait_for_progress().unwrap();
         download.finish();
-        let answer = curl::finish(client).unwrap();
+        let answer = client.finish().unwrap();
         assert_eq!(answer.status, curl::OK, "from {source}: {}", answer.stderr);
         assert_eq!(
             answer.body,
@@ -59,7 +60,7 @@ fn a_download_in_progress_completes_when_a_phase_begins_with_the_daemon_dead() {
     let mut cordon = edge.start(&pass_all());
     let books = open_books(&edge.lab, &cordon);
     let download = Download::listen(&edge.lab.edge, DOWNLOAD_PORT).unwrap();
-    let client = curl::start(&edge.lab.internet, source, server(source, DOWNLOAD_PORT), "/").unwrap();
+    let client = curl::Running::download(&edge.lab.internet, source, server(source, DOWNLOAD_PORT)).unwrap();
     download.wait_for_progress().unwrap();
 
     let drained_from = edge.before_the_end(
@@ -76,7 +77,7 @@ fn a_download_in_progress_completes_when_a_phase_begins_with_the_daemon_dead() {
     expect_drained(&edge);
     download.wait_for_progress().unwrap();
     download.finish();
-    let answer = curl::finish(client).unwrap();
+    let answer = client.finish().unwrap();
     assert_eq!(answer.status, curl::OK, "{}", answer.stderr);
     assert_eq!(
         answer.body,

@@ -3,15 +3,13 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, UdpSocket},
     time::Duration,
 };
 
 use integration_tests::{lab::edge_address, servers::ECHO_PORT};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
-use std::os::fd::AsRawFd as _;
 
-use super::stage::{PATIENCE, balance, open_books, pass_all, treat_ru, wait_until};
+use super::stage::{PATIENCE, balance, connect_from, open_books, pass_all, treat_ru, wait_until};
 use crate::traffic::edge::{Edge, RU, address};
 
 const PORT: u16 = 8099;
@@ -95,16 +93,4 @@ fn a_tcp_connection_from_a_newly_blocked_country_is_dropped_at_the_next_packet()
         server.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"after!");
     }
-}
-
-/// A TCP connection from a source address of the calling thread's namespace.
-fn connect_from(source: IpAddr, to: SocketAddr) -> nix::Result<TcpStream> {
-    let family = match source {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    };
-    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
-    connect(fd.as_raw_fd(), &SockaddrStorage::from(to))?;
-    Ok(fd.into())
 }

@@ -67,10 +67,10 @@ fn a_connection_in_progress_is_reset() {
         let books = open_books(&edge.lab, &cordon);
         let port = 8088;
         let download = Download::listen(&edge.lab.edge, port).unwrap();
-        let client = curl::start(&edge.lab.internet, source, server(source, port), "/").unwrap();
+        let client = curl::Running::download(&edge.lab.internet, source, server(source, port)).unwrap();
         download.wait_for_progress().unwrap();
         cordon.apply(&treat_ru("reject", "")).unwrap();
-        let broken = curl::finish(client).unwrap();
+        let broken = client.finish().unwrap();
         assert_eq!(
             broken.status,
             curl::RECEIVE_FAILED,

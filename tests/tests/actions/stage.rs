@@ -1,7 +1,8 @@
 //! What the tests of actions share: a lab with a daemon whose books must balance, and the texts of policies.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpStream},
+    os::fd::AsRawFd as _,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use integration_tests::{
     ledger::Ledger,
     taker::Taker,
 };
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
 
 use crate::traffic::edge::Edge;
 
@@ -112,4 +114,16 @@ pub(super) fn start_with<'lab>(edge: &'lab Edge, host_file: &HostFile, policy: &
     cordon.apply(policy).unwrap();
     cordon.wait_attached().unwrap();
     cordon
+}
+
+/// A TCP connection from a source address of the calling thread's namespace.
+pub(super) fn connect_from(source: IpAddr, to: SocketAddr) -> nix::Result<TcpStream> {
+    let family = match source {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+    connect(fd.as_raw_fd(), &SockaddrStorage::from(to))?;
+    Ok(fd.into())
 }
