@@ -316,7 +316,7 @@ fn by_ether_type(ether_type: u16, rest: &[u8]) -> Option<IpAddr> {
 
 /// An Ethernet frame inside, with tags or without.
 fn bridged(frame: &[u8]) -> Option<IpAddr> {
-    match link::behind_tags(frame)? {
+    match link::behind_inner_tags(frame)? {
         (0x0800, packet) => net::inner_v4_source(packet),
         (0x86dd, packet) => net::inner_v6_source(packet),
         _ => None,

@@ -4,6 +4,8 @@ use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 use probe_common::{Reason, limits::VLAN_MAX_DEPTH};
 
 const TAG_PROTOCOLS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// Tags that are read of a frame inside a tunnel.
+const MAX_INNER_TAGS: usize = 2;
 const FIRST_ETHER_TYPE: u16 = 0x0600;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -37,7 +39,7 @@ pub(super) fn read(frame: &[u8]) -> Frame<'_> {
 }
 
 fn content<'a>(frame: &'a [u8], vlan: &mut Option<u16>) -> Result<Content<'a>, Reason> {
-    let (ether_type, rest) = tags(frame, |tag| {
+    let (ether_type, rest) = tags(frame, VLAN_MAX_DEPTH, |tag| {
         vlan.get_or_insert(tag);
     })?;
     Ok(match ether_type {
@@ -51,18 +53,18 @@ fn content<'a>(frame: &'a [u8], vlan: &mut Option<u16>) -> Result<Content<'a>, R
     })
 }
 
-/// EtherType and payload behind the tags; `None`: cut off, or too many of them.
-pub(super) fn behind_tags(frame: &[u8]) -> Option<(u16, &[u8])> {
-    tags(frame, |_| ()).ok()
+/// EtherType and payload behind the tags of a frame inside a tunnel; `None`: cut off, or too many of them.
+pub(super) fn behind_inner_tags(frame: &[u8]) -> Option<(u16, &[u8])> {
+    tags(frame, MAX_INNER_TAGS, |_| ()).ok()
 }
 
-fn tags(frame: &[u8], mut seen: impl FnMut(u16)) -> Result<(u16, &[u8]), Reason> {
+fn tags(frame: &[u8], max_tags: usize, mut seen: impl FnMut(u16)) -> Result<(u16, &[u8]), Reason> {
     let ethernet = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| Reason::Truncated)?;
     let mut ether_type = ethernet.ether_type().0;
     let mut rest = &frame[ethernet.slice().len()..];
     let mut n_tags = 0;
     while TAG_PROTOCOLS.contains(&ether_type) {
-        if n_tags == VLAN_MAX_DEPTH {
+        if n_tags == max_tags {
             return Err(Reason::DeepVlan);
         }
         let tag = SingleVlanHeaderSlice::from_slice(rest).map_err(|_| Reason::Truncated)?;
