@@ -115,6 +115,9 @@ pub enum WatchLine {
         policy: Option<String>,
         /// Whether it reports any verdicts: `[events]`.
         is_reporting: bool,
+        /// What the watcher may not have meant.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// A verdict.
     Event(EventRow),
