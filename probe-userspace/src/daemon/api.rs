@@ -304,6 +304,9 @@ pub struct Status {
     /// Whether answers to the host's own connections pass under the policy in force.
     #[serde(default)]
     pub replies: bool,
+    /// Whether the policy in force has rules for both directions, so that leaving packets are judged too.
+    #[serde(default)]
+    pub both_directions: bool,
     /// What the last publish of this process took.
     pub last_publish: Option<LastPublish>,
     /// Version of the daemon.
