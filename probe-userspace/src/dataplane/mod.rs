@@ -33,7 +33,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::{Counter, FOREVER, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program};
+use probe_common::{Counter, FOREVER, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program, need};
 
 use self::{
     counters::Totals,
@@ -410,6 +410,7 @@ impl Generation {
             published: Instant(self.meta.published_s as u32),
             image_digest: hex(&self.meta.image_digest),
             location_digest: hex(&self.meta.location_digest),
+            is_both: self.meta.needs & need::BOTH != 0,
         }
     }
 }
