@@ -8,14 +8,14 @@ use aya_ebpf::{
 };
 use probe_common::{
     Bucket, BucketKey, Flow, FlowKey, FlowPorts, Target, cap, event_counter,
-    limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, MAX_INTERFACES},
+    limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, INTERFACE_ENTRIES, MAX_INTERFACES},
 };
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
 /// Shared: interface index to the key of its name.
 #[btf_map]
-pub static INTERFACES: HashMap<u32, u32, { MAX_INTERFACES as usize }, NO_PREALLOC> = HashMap::new();
+pub static INTERFACES: HashMap<u32, u32, { INTERFACE_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
 
 /// Shared: connections that this host opened.
 #[btf_map]
@@ -47,7 +47,7 @@ pub static REDIRECT: DevMapHash<{ MAX_INTERFACES as usize }> = DevMapHash::new()
 
 /// Shared: the same devices, as this program must know them.
 #[btf_map]
-pub static TARGETS: HashMap<u32, Target, { MAX_INTERFACES as usize }, NO_PREALLOC> = HashMap::new();
+pub static TARGETS: HashMap<u32, Target, { INTERFACE_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
 
 /// Whether a connection of this host's may have this local port.
 #[inline(always)]

@@ -3,7 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv6Net};
-use probe_common::{Cell, OverrideValue, Stages, Tier, scope::{MAY, dimension}};
+use probe_common::{
+    Cell, OverrideValue, Stages, Tier,
+    scope::{MAY, dimension},
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 

@@ -5,8 +5,8 @@ use probe_common::{
     Bucket, BucketKey, Counter, Flow, FlowKey, FlowPorts, OverrideValue, Reason, State, Target, cap,
     event_counter,
     limits::{
-        FAILSAFE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, MAX_RUNTIME_OVERRIDES, N_SLOTS, OWN_ENTRIES,
-        VLAN_ENTRIES,
+        FAILSAFE_ENTRIES, INTERFACE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, MAX_RUNTIME_OVERRIDES, N_SLOTS,
+        OWN_ENTRIES, VLAN_ENTRIES,
     },
     map_name,
 };
@@ -122,7 +122,7 @@ pub const SHARED_MAPS: [MapSpec; 22] = {
             map_name::INTERFACES,
             Hash,
             [4, 4],
-            Fixed(MAX_INTERFACES),
+            Fixed(INTERFACE_ENTRIES),
             no_prealloc,
         ),
         spec(
@@ -200,7 +200,7 @@ pub const SHARED_MAPS: [MapSpec; 22] = {
             map_name::TARGETS,
             Hash,
             [4, target],
-            Fixed(MAX_INTERFACES),
+            Fixed(INTERFACE_ENTRIES),
             no_prealloc,
         ),
         spec(map_name::REDIRECT_ERRORS, PerCpuArray, [4, WORD], Fixed(1), 0),

@@ -193,7 +193,11 @@ impl Reference {
         }
         match decision {
             Decision::Pass => Reason::PolicyPass,
-            Decision::Drop if self.options.icmp_error_pass && is_icmp_error(packet) => Reason::IcmpError,
+            Decision::Drop | Decision::Redirect(_)
+                if self.options.icmp_error_pass && is_icmp_error(packet) =>
+            {
+                Reason::IcmpError
+            }
             Decision::Drop => Reason::PolicyDrop,
             Decision::Redirect(TargetState::Gone) => Reason::RedirectGone,
             Decision::Redirect(TargetState::There { max_len, .. }) if len > max_len => {

@@ -40,7 +40,10 @@ pub(super) fn read(frame: &[u8]) -> Frame<'_> {
 
 fn content<'a>(frame: &'a [u8], vlan: &mut Option<u16>) -> Result<Content<'a>, Reason> {
     let (ether_type, rest) = tags(frame, VLAN_MAX_DEPTH, |tag| {
-        vlan.get_or_insert(tag);
+        // A tag with VLAN 0 carries a priority only (IEEE 802.1Q): Linux takes the frame for what it is without it.
+        if tag != 0 {
+            vlan.get_or_insert(tag);
+        }
     })?;
     Ok(match ether_type {
         IPV4 => Content::V4(rest),

@@ -80,7 +80,6 @@ ports = [443]
 [[order]]
 id = "all"
 authority = "Test"
-until = 2100-01-01T00:00:00Z
 
 [[order.rule]]
 action = "reject"

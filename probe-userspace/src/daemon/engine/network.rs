@@ -20,6 +20,8 @@ use crate::{
 
 /// Ethernet header without VLAN tags.
 const ETHERNET_HEADER_LEN: u32 = 14;
+/// One tag may be longer than the MTU says, here as in the kernel (`is_skb_forwardable` in net/core/dev.c).
+const VLAN_TAG_LEN: u32 = 4;
 /// Most leases taken note of: failsafe prefixes are for people first.
 const MAX_LEASES: usize = 64;
 
@@ -89,12 +91,15 @@ impl Engine {
             .collect();
         let own: BTreeSet<IpAddr> = links.iter().flat_map(|link| link.addresses.clone()).collect();
         let own: Vec<IpAddr> = own.into_iter().collect();
-        self.dataplane.set_interfaces(&names)?;
-        self.dataplane.set_own_addresses(&own)?;
-        if self.network.has_vlan_filter {
-            self.tell_vlans()?;
-        }
-        Ok(())
+        // Each by itself: one that fails must not leave the others as they were.
+        let interfaces = self.dataplane.set_interfaces(&names);
+        let addresses = self.dataplane.set_own_addresses(&own);
+        let vlans = if self.network.has_vlan_filter {
+            self.tell_vlans()
+        } else {
+            Ok(())
+        };
+        interfaces.and(addresses).and(vlans)
     }
 
     fn tell_vlans(&mut self) -> Result<(), DataplaneError> {
@@ -216,7 +221,7 @@ fn target(link: &Link) -> Result<Target, [&'static str; 2]> {
     }
     Ok(Target {
         ifindex: link.ifindex,
-        max_len: link.mtu.saturating_add(ETHERNET_HEADER_LEN),
+        max_len: link.mtu.saturating_add(ETHERNET_HEADER_LEN + VLAN_TAG_LEN),
         mac: link.mac,
         reserved: [0; 2],
     })
@@ -294,7 +299,7 @@ mod tests {
         assert!(found[3].1.is_none(), "no policy redirects there any more");
         assert!(found[0].1.is_none() && found[1].1.is_none());
         let target = found[2].1.unwrap();
-        assert_eq!((target.ifindex, target.max_len), (4, 1514));
+        assert_eq!((target.ifindex, target.max_len), (4, 1518));
         assert_eq!(target.mac, [2, 0, 0, 0, 0, 7]);
     }
 
