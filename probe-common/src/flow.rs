@@ -28,6 +28,11 @@ shared! {
     }
 }
 
+/// Value of `FLOW_PORTS`: for each local port whether a TCP or UDP flow was ever noted with it. Packets to ports of
+/// services, which is what strangers send, need not be looked up then. Bytes, because a bit would need an atomic
+/// operation; never cleared, because that costs a look-up at most.
+pub type FlowPorts = [u8; 1 << 16];
+
 /// Idle time after which a TCP flow is over.
 pub const IDLE_TCP_NS: u64 = 300 * 1_000_000_000;
 /// Idle time after which a UDP flow or an echo request is over.

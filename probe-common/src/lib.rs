@@ -30,7 +30,7 @@ pub use cell::{Cell, Decision, Stages};
 pub use counter::{Counter, counter_at, counter_index, n_counters};
 pub use dscp::{with_dscp_v4, with_dscp_v6};
 pub use event::{Event, event_counter, leading_bits_v4, leading_bits_v6};
-pub use flow::{Flow, FlowKey, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
+pub use flow::{Flow, FlowKey, FlowPorts, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 pub use frame::{
     Embedded, Nat64, Nat64Prefixes, embedded, embedded_by_standard, embedded_v4, halves, is_global_v4,
 };

@@ -51,7 +51,10 @@ pub const MAX_OWN: u32 = 4096;
 pub const OWN_ENTRIES: u32 = 2 * MAX_OWN;
 
 /// Most interfaces known by name, and most redirect targets.
-pub const MAX_INTERFACES: u32 = 1024;
+pub const MAX_INTERFACES: u32 = 4096;
+
+/// Size of `INTERFACES` and `TARGETS`: new ones are added before old ones are removed.
+pub const INTERFACE_ENTRIES: u32 = 2 * MAX_INTERFACES;
 
 /// Size of `VLANS`: the VLANs judged on interfaces of which only some are, and one mark for each such interface. New
 /// ones are added before old ones are removed, so both sets must fit.

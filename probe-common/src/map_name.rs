@@ -44,6 +44,8 @@ pub const OWN_V6: &str = "OWN_V6";
 pub const ETHERTYPES: &str = "ETHERTYPES";
 /// LRU hash [`crate::FlowKey`] -> [`crate::Flow`]. Shared.
 pub const FLOWS: &str = "FLOWS";
+/// Array of one [`crate::FlowPorts`]. Shared.
+pub const FLOW_PORTS: &str = "FLOW_PORTS";
 /// LRU hash [`crate::BucketKey`] -> [`crate::Bucket`]. Shared.
 pub const BUCKETS: &str = "BUCKETS";
 /// Per-CPU array of theoretical arrival times, see [`crate::cap`]. Shared.
@@ -80,7 +82,7 @@ pub const SCOPE_PORT: &str = "SCOPE_PORT";
 pub const SCOPE_ROWS: &str = "SCOPE_ROWS";
 
 /// All maps that live in the pin directory itself.
-pub const SHARED: [&str; 21] = [
+pub const SHARED: [&str; 22] = [
     STATE,
     SLOTS,
     FAILSAFE_V4,
@@ -94,6 +96,7 @@ pub const SHARED: [&str; 21] = [
     OWN_V6,
     ETHERTYPES,
     FLOWS,
+    FLOW_PORTS,
     BUCKETS,
     CAPS,
     EVENTS,

@@ -38,6 +38,9 @@ impl ServiceSet {
 /// there): the other bits are the services it *may* be for, and the row is the strictest of all it may take.
 pub const MAY: u64 = 1 << 63;
 
+/// Set beside [`MAY`] if the protocol cannot be read either: the same services may leave other rows possible then.
+pub const MAY_BE_ANY: u64 = 1 << 62;
+
 /// Dimensions that a policy's services use, bits of the constant `SCOPE_DIMENSIONS`.
 pub mod dimension {
     /// `SCOPE_INTERFACE`: name key -> services. Not there: those of the constant `SCOPE_ANY_INTERFACE`.
@@ -69,7 +72,7 @@ pub const N_SCOPE_PORTS: u32 = 2 << 16;
 pub const FIRST_UDP_PORT: u32 = 1 << 16;
 
 /// Key of `VLANS`: a VLAN that is judged on an interface. [`ONLY_LISTED`] instead of a VLAN marks an interface of
-/// which only the listed VLANs are judged; [`UNTAGGED`] stands for packets without a tag.
+/// which only the listed VLANs are judged, and no packet without a tag.
 #[inline(always)]
 pub const fn vlan_key(ifindex: u32, vlan: u16) -> u64 {
     (ifindex as u64) << 16 | vlan as u64

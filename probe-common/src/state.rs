@@ -13,8 +13,9 @@ shared! {
         /// 0: normal. Otherwise halted until this Unix time in seconds (exclusive);
         /// [`crate::FOREVER`] means until resumed.
         pub halted_until_s: u64,
-        /// Number of denies in the run-time override tries: 0 lets the program skip them for passing packets.
-        pub n_runtime_denies: u64,
+        /// The run-time override tries: number of denies in the low 32 bits, of all entries in the high ones. No denies
+        /// lets the program skip the tries for packets that would pass, no entries for all.
+        pub n_runtime: u64,
         /// Bit `b` of these 256 is set if this host has an address whose last byte is `b`: only then `OWN_V4` and
         /// `OWN_V6` are asked whether a source is one of this host's own addresses.
         pub own_filter: [u64; 4],

@@ -35,6 +35,20 @@ pub fn udp_frame(source: IpAddr, port: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A frame with a TCP SYN from an address to a port of the edge.
+pub fn tcp_syn_frame(source: IpAddr, port: u16) -> Vec<u8> {
+    let ethernet = PacketBuilder::ethernet2(INTERNET_MAC, EDGE_MAC);
+    let packet = match (source, edge_address(source)) {
+        (IpAddr::V4(source), IpAddr::V4(edge)) => ethernet.ipv4(source.octets(), edge.octets(), 64),
+        (IpAddr::V6(source), IpAddr::V6(edge)) => ethernet.ipv6(source.octets(), edge.octets(), 64),
+        _ => unreachable!("the edge's address is of the family of the source"),
+    };
+    let packet = packet.tcp(40_000, port, 1, 64_000).syn();
+    let mut frame = Vec::with_capacity(packet.size(0));
+    packet.write(&mut frame, &[]).expect("writing to a vector");
+    frame
+}
+
 /// Puts VLAN tags into a frame, the outermost first: (tag protocol, VLAN id).
 pub fn with_vlan_tags(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
     let (addresses, rest) = frame.split_at(12);

@@ -32,11 +32,16 @@ pub fn world() -> anyhow::Result<Arc<Location>> {
 
 /// Compiles a policy; remarks that refuse it become the error.
 pub fn image(text: &str, location: &Arc<Location>) -> anyhow::Result<Arc<Image>> {
+    image_with(text, location, &FrameSettings::default())
+}
+
+/// As [`image`], with what a host says about frames.
+pub fn image_with(text: &str, location: &Arc<Location>, frame: &FrameSettings) -> anyhow::Result<Arc<Image>> {
     let (policy, remarks) = policy::parse("test.toml", text);
     let Some(policy) = policy else {
         bail!("{}", join(&remarks))
     };
-    let (image, remarks) = compile(&policy, text, location, Instant::now(), &FrameSettings::default());
+    let (image, remarks) = compile(&policy, text, location, Instant::now(), frame);
     image.map(Arc::new).with_context(|| join(&remarks))
 }
 

@@ -6,9 +6,14 @@ mod hooks;
 /// Small real servers and clients, TCP, UDP and ping.
 mod sockets;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cordon::{
+    compile::Image,
     dataplane::{Dataplane, Settings},
     host::{EgressHook, ModeChoice},
 };
@@ -20,6 +25,8 @@ use integration_tests::{
     scratch::Scratch,
     servers::{HTTP_PORT, Servers},
 };
+
+use probe_common::map_name::program;
 
 use self::sockets::{Answerer, forged};
 
@@ -55,10 +62,7 @@ impl Host {
 
     /// Enforces a policy on the edge.
     fn enforce(&mut self, policy: &str) {
-        let database = MmdbWriter::new()
-            .country("81.0.0.0/16", "RU")
-            .country("2a00:81::/32", "RU");
-        let image = images::image(policy, &images::location(&database).unwrap()).unwrap();
+        let image = image(policy);
         let Self { dataplane, lab, .. } = self;
         lab.edge.run(|| {
             dataplane.publish(&image, None).unwrap();
@@ -89,6 +93,18 @@ fn socket_address(text: &str, port: u16) -> SocketAddr {
 
 fn block_ru() -> String {
     images::drop_countries(&["RU"])
+}
+
+fn both_ways() -> String {
+    let one_way = "action = \"drop\"\n";
+    block_ru().replace(one_way, &format!("{one_way}direction = \"both\"\n"))
+}
+
+fn image(policy: &str) -> Arc<Image> {
+    let database = MmdbWriter::new()
+        .country("81.0.0.0/16", "RU")
+        .country("2a00:81::/32", "RU");
+    images::image(policy, &images::location(&database).unwrap()).unwrap()
 }
 
 fn fetches_from_servers_there(hook: EgressHook, name: &str) {
@@ -240,9 +256,7 @@ fn what_leaves_for_a_place_that_is_blocked_both_ways_is_dropped() {
         host.packets("egress_drop") >= 4,
         "what leaves is dropped and counted"
     );
-    let left = sniffer
-        .receive(1_000, std::time::Duration::from_millis(200))
-        .unwrap();
+    let left = sniffer.receive(1_000, Duration::from_millis(200)).unwrap();
     let to_there = |frame: &&Vec<u8>| frame.get(30..34) == Some(&[81, 0, 7, 7][..]);
     assert_eq!(left.iter().filter(to_there).count(), 0, "none got onto the wire");
     let out: Vec<_> = host
@@ -254,4 +268,35 @@ fn what_leaves_for_a_place_that_is_blocked_both_ways_is_dropped() {
         .collect();
     assert!(out.iter().all(|row| row.reason == "egress_drop"), "{out:?}");
     assert_eq!(host.packets("reply"), 0, "replies are off for such a place");
+    let programs = host.dataplane.programs().unwrap();
+    for name in [program::EGRESS, program::EGRESS_GENERATION] {
+        let size = programs.iter().find(|size| size.name == name).unwrap();
+        println!("{size:?}");
+        assert!(size.verified_instructions.unwrap() < 250_000, "{size:?}");
+    }
+}
+
+#[test]
+fn an_unconfirmed_policy_stops_dropping_what_leaves_at_its_deadline() {
+    let mut host = Host::new(EgressHook::Auto);
+    let _http = Servers::start(&host.lab.internet).unwrap();
+    host.enforce(images::PASS_ALL);
+    let connect = |host: &Host| {
+        host.lab
+            .edge
+            .run(|| sockets::connect(socket_address(RU, HTTP_PORT)).map(drop))
+    };
+    connect(&host).expect("the control: everything passes");
+    let image = image(&both_ways());
+    let Host { dataplane, lab, .. } = &mut host;
+    lab.edge
+        .run(|| dataplane.publish(&image, Some(Duration::from_secs(3))))
+        .unwrap();
+    connect(&host).expect_err("in force until the deadline");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !host.dataplane.state().unwrap().reverted {
+        assert!(Instant::now() < deadline, "the deadline never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    connect(&host).expect("the kernel has reverted, with nobody's help");
 }

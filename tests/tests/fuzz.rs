@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, str::FromStr, time::Instant};
 use integration_tests::corpus::{
     Case, Settings, data,
     fuzz::{Difference, Generator, Offer, compare},
-    world::{Ground, World},
+    world::{Counts, Ground, World, in_words},
 };
+
+use probe_common::Reason;
 
 use crate::corpus::not_published;
 
@@ -27,6 +29,29 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
         Err(_) => default,
     }
 }
+
+/// What frames can come to under these settings.
+const REASONS: [Reason; 19] = [
+    Reason::PolicyPass,
+    Reason::PolicyDrop,
+    Reason::Failsafe,
+    Reason::IcmpError,
+    Reason::TunnelUninspected,
+    Reason::TunnelInner,
+    Reason::NotIp,
+    Reason::Arp,
+    Reason::LinkLocal,
+    Reason::NeighbourDiscovery,
+    Reason::Dhcp,
+    Reason::DeepVlan,
+    Reason::Truncated,
+    Reason::Malformed,
+    Reason::Martian,
+    Reason::Mpls,
+    Reason::Llc,
+    Reason::Snap,
+    Reason::RedirectGone,
+];
 
 /// What frames are judged by, in turn.
 fn all_settings() -> Vec<Settings> {
@@ -59,6 +84,10 @@ fn all_settings() -> Vec<Settings> {
             policy: "allow-list-no-lan".to_owned(),
             martians_drop: false,
             nat64_prefixes: nat64.to_vec(),
+            ..default.clone()
+        },
+        Settings {
+            policy: "redirect".to_owned(),
             ..default
         },
     ]
@@ -79,6 +108,7 @@ fn the_kernel_judges_as_the_reference_does() {
     let started = Instant::now();
     let mut n_done = 0;
     let mut wrong = Vec::new();
+    let mut seen = Counts::new();
     let mut found: BTreeMap<String, (Difference, u64)> = BTreeMap::new();
     ground.netns.run(|| {
         let all_settings = all_settings();
@@ -97,7 +127,7 @@ fn the_kernel_judges_as_the_reference_does() {
                 let offers: Vec<Offer> = (0..left.min(BATCH)).map(|_| generator.next_offer()).collect();
                 left -= offers.len();
                 n_done += offers.len();
-                for difference in compare(&world, &reference, &offers).unwrap() {
+                for difference in compare(&world, &reference, &offers, &mut seen).unwrap() {
                     let kind = format!("{} of {settings:?}", difference.kind());
                     if let Some((_, n_times)) = found.get_mut(&kind) {
                         *n_times += 1;
@@ -114,10 +144,20 @@ fn the_kernel_judges_as_the_reference_does() {
         started.elapsed().as_secs_f64(),
         found.len()
     );
+    println!("{}", in_words(&seen));
     wrong.extend(
         found
             .iter()
             .map(|(kind, (difference, n_times))| format!("{n_times} times, {kind}, smallest:\n{difference}")),
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // What never came says nothing.
+    let rare = REASONS
+        .iter()
+        .filter(|reason| seen.get(reason).is_none_or(|n| *n < 20));
+    let rare: Vec<&str> = rare.map(|reason| reason.name()).collect();
+    assert!(
+        n_done < 100_000 || rare.is_empty(),
+        "hardly any frame came to {rare:?}"
+    );
 }

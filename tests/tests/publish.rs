@@ -1,6 +1,7 @@
 //! One publish at a time: what is verified, what is shared, what reverts, what survives the daemon.
 
 /// What is left by a process that died, and by anyone who removes pins.
+mod everything;
 mod recovery;
 /// What a generation and the host's state say, packet by packet and second by second.
 mod verdicts;
@@ -16,7 +17,6 @@ use aya::maps::{Map, MapData, lpm_trie::Key, lpm_trie::LpmTrie};
 use cordon::{
     dataplane::{Dataplane, DataplaneError, Settings},
     geo::Location,
-    instant::Instant,
 };
 use integration_tests::{
     images,
@@ -375,33 +375,6 @@ fn pins_of_another_shape_and_a_missing_bpffs_are_refused() {
         refused.to_string().contains("mount -t bpf"),
         "the error names the fix: {refused}"
     );
-}
-
-#[test]
-fn programs_stay_below_their_size() {
-    const LIMIT: u32 = 250_000;
-    let mut dataplane = ephemeral();
-    let until = Instant(Instant::now().0 + 3600);
-    // A policy that uses every feature, so that no constant removes code.
-    let policy = images::drop_countries(&["RU"]).replace(
-        "authority = \"Test\"\n",
-        &format!("authority = \"Test\"\nuntil = {until}\n"),
-    ) + "[[deny]]\nprefixes = [\"12.0.7.0/24\"]\nreason = \"abuse\"\n";
-    dataplane
-        .publish(&images::image(&policy, &location()).unwrap(), None)
-        .unwrap();
-    let programs = dataplane.programs().unwrap();
-    assert_eq!(programs.len(), 3);
-    for program in programs {
-        println!("{program:?}");
-        let size = program.verified_instructions.expect("this kernel counts them");
-        assert!(
-            size < LIMIT,
-            "{} takes the verifier {size} instructions",
-            program.name
-        );
-        assert!(program.load.is_some(), "{} was loaded here", program.name);
-    }
 }
 
 fn open(fs: &Scratch) -> Dataplane {

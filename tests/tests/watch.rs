@@ -173,6 +173,34 @@ fn each_watcher_sees_what_it_asked_for() {
 }
 
 #[test]
+fn a_place_that_is_none_is_refused_and_an_interface_that_is_none_is_noted() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(&reporting("")).unwrap();
+    for (country, wanted) in [
+        ("Russia", "did you mean RU (Russia"),
+        ("DE", "no addresses in DE (Germany)"),
+        ("qqqqqqq", "choose one of NL, RU, lan, unknown"),
+    ] {
+        let refused = cordon.cordon(&["watch", "--country", country]).unwrap();
+        assert_eq!(refused.status, 1, "{refused:?}");
+        assert!(refused.stderr.contains(wanted), "{refused:?}");
+    }
+    let (watcher, start) = Watcher::start_json(&cordon, &["--interface", EDGE_IFNAME]);
+    assert_eq!(start.get("notes"), None, "{start}");
+    watcher.interrupt();
+    let mut watcher = Watcher::start(&cordon, &["--interface", "nope"]);
+    let mut stderr = BufReader::new(watcher.child.stderr.take().unwrap());
+    let mut note = String::new();
+    stderr.read_line(&mut note).unwrap();
+    assert!(
+        note.contains("no interface is called nope") && note.contains(EDGE_IFNAME),
+        "{note}"
+    );
+    assert_eq!(watcher.interrupt().0, Some(0), "it goes on");
+}
+
+#[test]
 fn people_are_told_at_once_if_nothing_is_reported_and_at_the_end_how_it_went() {
     let edge = edge();
     let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();

@@ -3,23 +3,27 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{DevMapHash, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use probe_common::{
-    Bucket, BucketKey, Flow, FlowKey, Target, cap, event_counter,
-    limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, MAX_INTERFACES},
+    Bucket, BucketKey, Flow, FlowKey, FlowPorts, Target, cap, event_counter,
+    limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, INTERFACE_ENTRIES, MAX_INTERFACES},
 };
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
 /// Shared: interface index to the key of its name.
 #[btf_map]
-pub static INTERFACES: HashMap<u32, u32, { MAX_INTERFACES as usize }, NO_PREALLOC> = HashMap::new();
+pub static INTERFACES: HashMap<u32, u32, { INTERFACE_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
 
 /// Shared: connections that this host opened.
 #[btf_map]
 pub static FLOWS: LruHashMap<FlowKey, Flow, { FLOW_ENTRIES as usize }> = LruHashMap::new();
+
+/// Shared: local ports that such a connection was noted with.
+#[btf_map]
+pub static FLOW_PORTS: Array<FlowPorts, 1> = Array::new();
 
 /// Shared: how far each source or class has used up its rate.
 #[btf_map]
@@ -43,4 +47,15 @@ pub static REDIRECT: DevMapHash<{ MAX_INTERFACES as usize }> = DevMapHash::new()
 
 /// Shared: the same devices, as this program must know them.
 #[btf_map]
-pub static TARGETS: HashMap<u32, Target, { MAX_INTERFACES as usize }, NO_PREALLOC> = HashMap::new();
+pub static TARGETS: HashMap<u32, Target, { INTERFACE_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
+
+/// Whether a connection of this host's may have this local port.
+#[inline(always)]
+pub fn may_have_flow(local_port: u16) -> bool {
+    match FLOW_PORTS.get_ptr(0) {
+        // SAFETY: the value stays mapped while the program runs and has an element for each port. Volatile, because
+        // the egress program stores it meanwhile.
+        Some(ports) => unsafe { ports.cast::<u8>().add(usize::from(local_port)).read_volatile() != 0 },
+        None => false,
+    }
+}

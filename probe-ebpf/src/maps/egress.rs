@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Flow, FlowKey, State,
+    Flow, FlowKey, FlowPorts, State,
     limits::{FLOW_ENTRIES, N_SLOTS},
 };
 
@@ -19,6 +19,10 @@ pub static STATE: Array<State, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 /// Shared: connections that this host opened. Size by the loader.
 #[btf_map]
 pub static FLOWS: LruHashMap<FlowKey, Flow, { FLOW_ENTRIES as usize }> = LruHashMap::new();
+
+/// Shared: local ports that a connection was noted with.
+#[btf_map]
+pub static FLOW_PORTS: Array<FlowPorts, 1> = Array::new();
 
 /// Shared: the egress programs of the generations that have one.
 #[btf_map]
@@ -64,6 +68,13 @@ pub fn note(key: &FlowKey, now_ns: u64) {
             }
         }
         return;
+    }
+    // The port first: an answer must not find a connection whose port says that there is none.
+    if let Some(ports) = FLOW_PORTS.get_ptr_mut(0) {
+        let port = usize::from(u16::from_be_bytes(key.local_port));
+        // SAFETY: the value stays mapped while the program runs and has an element for each port; every store is of
+        // the same byte.
+        unsafe { ports.cast::<u8>().add(port).write_volatile(1) };
     }
     // Fails only if no entry can be had at once: then the next packet of the connection tries again.
     let _ = FLOWS.insert(key, Flow { seen_ns: now_ns }, u64::from(BPF_ANY));

@@ -45,20 +45,32 @@ const fn is_vlan_tag(ethertype: u16) -> bool {
     matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_QINQ_OLD)
 }
 
-/// The VLAN that a tag's control information names.
+/// The VLAN that a tag's control information names; [`UNTAGGED`] for a tag that carries a priority only (VLAN 0): Linux
+/// takes such a frame for what it is without that tag.
 #[inline(always)]
 const fn vlan_id(tci: [u8; 2]) -> u16 {
-    u16::from_be_bytes(tci) & VLAN_ID_MASK
+    match u16::from_be_bytes(tci) & VLAN_ID_MASK {
+        0 => UNTAGGED as u16,
+        id => id,
+    }
 }
 
 /// The outermost VLAN of a frame from the wire, also where the rest of it cannot be read; `None`: untagged.
 #[inline(always)]
 pub fn outermost_vlan(ctx: &XdpContext) -> Option<u16> {
-    let ethertype = u16::from_be_bytes(read(ctx, ETH_ADDRS_LEN)?);
-    if !is_vlan_tag(ethertype) {
-        return None;
+    let mut offset = ETH_ADDRS_LEN;
+    for _ in 0..VLAN_MAX_DEPTH {
+        let ethertype = u16::from_be_bytes(read(ctx, offset)?);
+        if !is_vlan_tag(ethertype) {
+            return None;
+        }
+        let vlan = vlan_id(read(ctx, offset + ETHERTYPE_LEN)?);
+        if u32::from(vlan) != UNTAGGED {
+            return Some(vlan);
+        }
+        offset += ETHERTYPE_LEN + VLAN_TCI_LEN;
     }
-    read(ctx, ETH_ADDRS_LEN + ETHERTYPE_LEN).map(vlan_id)
+    None
 }
 
 /// An IP header in a frame.

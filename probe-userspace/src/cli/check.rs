@@ -103,7 +103,7 @@ pub(super) fn location(settings: &Settings) -> anyhow::Result<Arc<Location>> {
     Ok(Arc::new(location))
 }
 
-/// The places of every row that differs from the row of no service.
+/// The places of no service, and of each service that differs from it.
 fn all_places(image: &Image, now: Instant) -> Vec<Places> {
     let alike = |a: &[Places], b: &[Places]| {
         let key = |places: &Places| (places.action, places.tier.clone(), places.classes.clone());
@@ -111,7 +111,7 @@ fn all_places(image: &Image, now: Instant) -> Vec<Places> {
     };
     let first = places(image, 0, now);
     let mut all = Vec::new();
-    for row in 1..u32::try_from(image.scopes.row_names.len()).unwrap_or(0) {
+    for row in image.scopes.telling_rows().into_iter().skip(1) {
         let of_row = places(image, row, now);
         if !alike(&of_row, &first) {
             all.extend(of_row);

@@ -160,6 +160,12 @@ fn details(status: &Status) -> Vec<Vec<String>> {
         };
         add("replies", replies.to_owned());
     }
+    if status.both_directions {
+        add(
+            "both directions",
+            "yes: leaving packets are judged too".to_owned(),
+        );
+    }
     let events = &status.events;
     if events.is_reporting || events.written + events.lost + events.capped > 0 {
         add(

@@ -126,6 +126,11 @@ async fn show(lines: &mut Lines, format: Format, tally: &mut Tally) -> anyhow::R
 
 /// What is no event is for people, and goes beside the events.
 fn remark(line: &WatchLine) -> io::Result<()> {
+    if let WatchLine::Start { notes, .. } = line {
+        for note in notes {
+            output::print_note(note)?;
+        }
+    }
     match line {
         WatchLine::Start { policy: None, .. } => output::print_note(
             "no policy is in force: nothing is reported; put one in force with `cordon apply`",
@@ -133,6 +138,7 @@ fn remark(line: &WatchLine) -> io::Result<()> {
         WatchLine::Start {
             policy: Some(policy),
             is_reporting: false,
+            ..
         } => output::print_note(&format!(
             "the policy in force, {policy}, has no `[events]`: nothing is reported; add `[events]` to it and apply it"
         )),

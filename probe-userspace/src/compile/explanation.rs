@@ -14,8 +14,6 @@ use crate::{
 
 /// Changes ahead that an explanation tells.
 const MAX_CHANGES: usize = 8;
-/// Services with another verdict that an explanation tells.
-const MAX_DIFFERENT: usize = 32;
 
 /// A verdict and everything that led to it.
 #[derive(Clone, Debug, Serialize)]
@@ -204,10 +202,10 @@ impl Image {
             return Vec::new();
         }
         let here = self.decide(query);
-        let n_exact = self.scopes.row_names.len() - self.scopes.strictest_of.len();
-        let rows = self.scopes.row_names.iter().take(n_exact).enumerate();
-        rows.filter_map(|(row, name)| {
-            let there = self.decide_in_row(query, Some(row as u32));
+        let rows = self.scopes.telling_rows().into_iter();
+        rows.filter_map(|row| {
+            let name = self.scopes.row_names.get(row as usize)?;
+            let there = self.decide_in_row(query, Some(row));
             (there != here).then(|| OtherService {
                 service: name.clone(),
                 action: there.0.action.name(),
@@ -215,7 +213,6 @@ impl Image {
                 tier: self.tier_name(there.1),
             })
         })
-        .take(MAX_DIFFERENT)
         .collect()
     }
 }

@@ -125,6 +125,21 @@ impl Scopes {
         }
     }
 
+    /// Rows that tell a reader how services differ: that of no service, then for each service the row of packets that
+    /// are for it and as few others as there can be.
+    pub fn telling_rows(&self) -> Vec<u32> {
+        let mut rows = vec![0];
+        for idx in 0..self.boxes.len() {
+            let of_service = self
+                .rows
+                .iter()
+                .filter(|(set, _)| set & (MAY | 1 << idx) == 1 << idx);
+            let alone = of_service.min_by_key(|(set, _)| set.count_ones());
+            rows.extend(alone.map(|(_, row)| *row).filter(|row| !rows.contains(row)));
+        }
+        rows
+    }
+
     /// The rows that packets to a TCP port can take, whatever interface, VLAN and destination they have.
     pub fn rows_of_tcp_port(&self, port: u16) -> Vec<u32> {
         if self.boxes.is_empty() {
@@ -145,9 +160,8 @@ impl Scopes {
         if self.boxes.is_empty() {
             return Some(0);
         }
-        let is_vague = Transport::of(heading, source.is_ipv6()).is_vague();
-        let may = if is_vague && self.dimensions & dimension::PROTOCOL != 0 {
-            MAY
+        let may = if self.dimensions & dimension::PROTOCOL != 0 {
+            Transport::of(heading, source.is_ipv6()).may()
         } else {
             0
         };

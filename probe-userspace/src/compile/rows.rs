@@ -10,7 +10,6 @@ use std::{
 };
 
 use ipnet::IpNet;
-use probe_common::scope::MAY;
 
 use super::{
     Heading,
@@ -36,7 +35,7 @@ pub(super) struct Rows {
     pub(super) sets: Vec<u64>,
     /// The rows that follow: each is the strictest of these.
     pub(super) strictest_of: Vec<Vec<u32>>,
-    /// Row of each set, and of each set with [`MAY`].
+    /// Row of each set, and of each set with [`probe_common::scope::MAY`].
     pub(super) row_of: BTreeMap<u64, u32>,
     /// A packet for each of them.
     pub(super) examples: BTreeMap<u64, Examples>,
@@ -80,7 +79,7 @@ impl Rows {
                     offer(&mut examples, set, is_v6, heading, *transport);
                 }
                 for vague in &transports.vague {
-                    let key = place & vague.left | MAY;
+                    let key = place & vague.left | vague.transport.may();
                     let sets = vague.among.iter().map(|left| place & left);
                     possible.entry(key).or_default().extend(sets);
                     let heading = with_transport(heading, vague.transport);

@@ -37,7 +37,7 @@ pub(super) fn rows(policy: &Policy, boxes: &[ServiceBox], remarks: &mut Vec<Diag
             (shared.count(), service.name.value.as_str())
         })
         .collect();
-    overlaps.sort_by(|a, b| b.0.cmp(&a.0));
+    overlaps.sort_by_key(|(n_shared, _)| std::cmp::Reverse(*n_shared));
     const MAX_NAMED: usize = 5;
     let names: Vec<&str> = overlaps.iter().take(MAX_NAMED).map(|(_, name)| *name).collect();
     let place = policy

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use probe_common::scope::{MAY, MAY_BE_ANY};
 
 use super::Heading;
 use crate::policy::Service;
@@ -56,9 +57,13 @@ impl Transport {
         }
     }
 
-    /// Whether the packet may be for more than one set of services.
-    pub(super) fn is_vague(self) -> bool {
-        matches!(self, Self::PortUnknown(_) | Self::Unknown)
+    /// What the key of a packet's row has beside its services: something if these are only what it may be for.
+    pub(super) fn may(self) -> u64 {
+        match self {
+            Self::Protocol(_) | Self::Port(..) => 0,
+            Self::PortUnknown(_) => MAY,
+            Self::Unknown => MAY | MAY_BE_ANY,
+        }
     }
 }
 

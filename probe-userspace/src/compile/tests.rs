@@ -1,7 +1,10 @@
 //! What the compiler makes of policies.
 
 mod meaning;
+mod naive;
+mod random;
 mod remarks;
+mod rows;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -384,7 +387,7 @@ fn samples_hold_every_class_override_and_changed_prefix() {
         };
         assert_eq!(
             sample.expected,
-            meaning::naive_verdict(
+            naive::naive_verdict(
                 &policy,
                 &image.location,
                 &query,

@@ -134,7 +134,7 @@ fn packet_costs(per_s: u64, burst: u64) -> (u64, u64) {
 /// The same for bytes. A packet that begins within the burst passes whole.
 fn byte_costs(per_s: u64, burst: u64) -> (u64, u64) {
     let cost = (NS_PER_S << BYTE_COST_SHIFT).div_ceil(per_s);
-    let ahead = u128::from(burst.max(1) - 1) * u128::from(cost) >> BYTE_COST_SHIFT;
+    let ahead = (u128::from(burst.max(1) - 1) * u128::from(cost)) >> BYTE_COST_SHIFT;
     (cost, u64::try_from(ahead).unwrap_or(u64::MAX))
 }
 
@@ -181,17 +181,16 @@ pub(super) fn describe(decision: Decision, tier: &Tier, redirects: &[String]) ->
         Action::Mark => format!("dscp {}", tier.dscp),
         Action::Limit => {
             let mut parts = Vec::new();
-            if tier.packet_cost_ns != 0 {
+            // Costs are rounded up: rates are rounded to what was written.
+            let ns = NS_PER_S + tier.packet_cost_ns / 2;
+            if let Some(rate) = ns.checked_div(tier.packet_cost_ns) {
                 let burst = tier.packet_ahead_ns / tier.packet_cost_ns + 1;
-                parts.push(format!(
-                    "{} packets/s, {burst} at once",
-                    NS_PER_S / tier.packet_cost_ns
-                ));
+                parts.push(format!("{rate} packets/s, {burst} at once"));
             }
             if tier.byte_cost != 0 {
                 let cost = u128::from(tier.byte_cost);
                 let burst = (u128::from(tier.byte_ahead_ns) << BYTE_COST_SHIFT).div_ceil(cost) + 1;
-                let rate = (u128::from(NS_PER_S) << BYTE_COST_SHIFT) / cost;
+                let rate = ((u128::from(NS_PER_S) << BYTE_COST_SHIFT) + cost / 2) / cost;
                 parts.push(format!("{rate} bytes/s, {burst} at once"));
             }
             parts.push(match tier.limit_per {
@@ -241,7 +240,7 @@ mod tests {
         for tick in 0..per_s * seconds {
             let now = start + tick * (NS_PER_S / per_s);
             let by_packets = gcra(packets, now, tier.packet_cost_ns, tier.packet_ahead_ns);
-            let cost = bytes * tier.byte_cost >> BYTE_COST_SHIFT;
+            let cost = (bytes * tier.byte_cost) >> BYTE_COST_SHIFT;
             let by_bytes = gcra(total, now, cost, tier.byte_ahead_ns);
             if let (Some(next_packets), Some(next_bytes)) = (by_packets, by_bytes) {
                 (packets, total) = (next_packets, next_bytes);
@@ -302,6 +301,11 @@ mod tests {
     fn parameters_are_told_as_they_were_written() {
         let decision = Decision::with_tier(Action::Limit, 1);
         let tier = limit(Some((100, 20)), Some((50_000, 5_000)));
+        let odd = limit(Some((3, 1)), None);
+        assert_eq!(
+            describe(decision, &odd, &[]),
+            "3 packets/s, 1 at once; each source by itself"
+        );
         assert_eq!(
             describe(decision, &tier, &[]),
             "100 packets/s, 20 at once; 50000 bytes/s, 5000 at once; each source by itself"

@@ -115,6 +115,9 @@ pub enum WatchLine {
         policy: Option<String>,
         /// Whether it reports any verdicts: `[events]`.
         is_reporting: bool,
+        /// What the watcher may not have meant.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// A verdict.
     Event(EventRow),
@@ -301,6 +304,9 @@ pub struct Status {
     /// Whether answers to the host's own connections pass under the policy in force.
     #[serde(default)]
     pub replies: bool,
+    /// Whether the policy in force has rules for both directions, so that leaving packets are judged too.
+    #[serde(default)]
+    pub both_directions: bool,
     /// What the last publish of this process took.
     pub last_publish: Option<LastPublish>,
     /// Version of the daemon.

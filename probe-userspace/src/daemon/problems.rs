@@ -31,6 +31,10 @@ pub enum Topic {
     Network,
     /// Where redirects go.
     Targets,
+    /// A redirect to this interface has nowhere to go.
+    Redirect(String),
+    /// This interface takes MPLS frames.
+    Mpls(String),
     /// The event ring.
     Events,
     /// All interfaces.
@@ -81,6 +85,22 @@ impl Problems {
         }
     }
 
+    /// The problems that exist now of one kind of topic: what there was besides is solved.
+    pub fn replace(&mut self, is_of_kind: impl Fn(&Topic) -> bool, found: BTreeMap<Topic, String>) {
+        let solved: Vec<Topic> = self
+            .by_topic
+            .keys()
+            .filter(|topic| is_of_kind(topic) && !found.contains_key(topic))
+            .cloned()
+            .collect();
+        for topic in solved {
+            self.clear(&topic);
+        }
+        for (topic, text) in found {
+            self.set(topic, text);
+        }
+    }
+
     /// Whether the topic has a problem.
     pub fn has(&self, topic: &Topic) -> bool {
         self.by_topic.contains_key(topic)
@@ -113,5 +133,21 @@ mod tests {
         assert_eq!(problems.note(Topic::StoredState, "", Ok::<_, String>(1)), Some(1));
         problems.clear(&Topic::Clock);
         assert_eq!(problems.texts(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_found_again_is_solved_and_other_kinds_stay() {
+        let found = |names: &[&str]| {
+            let topics = names.iter().map(|name| Topic::Redirect((*name).to_owned()));
+            topics.map(|topic| (topic, "gone".to_owned())).collect()
+        };
+        let is_redirect = |topic: &Topic| matches!(topic, Topic::Redirect(_));
+        let mut problems = Problems::default();
+        problems.set(Topic::Clock, "slow");
+        problems.replace(is_redirect, found(&["a0", "b0"]));
+        assert_eq!(problems.texts(), ["slow", "gone", "gone"]);
+        problems.replace(is_redirect, found(&["b0"]));
+        assert!(!problems.has(&Topic::Redirect("a0".to_owned())));
+        assert!(problems.has(&Topic::Redirect("b0".to_owned())) && problems.has(&Topic::Clock));
     }
 }

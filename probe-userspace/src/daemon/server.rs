@@ -193,7 +193,8 @@ async fn events(
     query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
-    let filter = Filter::new(query)?;
+    let naming = Arc::clone(&handle.hub.naming.borrow());
+    let filter = Filter::new(query, &naming)?;
     let permit = Arc::clone(&handle.hub.places)
         .try_acquire_owned()
         .map_err(|_| Refusal::with_status(503, "too many watch already: end one of them"))?;

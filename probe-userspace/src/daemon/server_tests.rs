@@ -183,6 +183,7 @@ async fn a_watcher_is_told_at_once_whether_anything_is_reported_and_then_what_it
     let start = WatchLine::Start {
         policy: None,
         is_reporting: false,
+        notes: Vec::new(),
     };
     assert_eq!(next(&mut lines).await, start);
     api.hub.tell(event("DE"));
@@ -197,6 +198,7 @@ async fn a_watcher_is_told_at_once_whether_anything_is_reported_and_then_what_it
     let start = WatchLine::Start {
         policy: Some("p".to_owned()),
         is_reporting: true,
+        notes: Vec::new(),
     };
     assert_eq!(next(&mut lines).await, start);
 }

@@ -33,7 +33,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::{Counter, FOREVER, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program};
+use probe_common::{Counter, FOREVER, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program, need};
 
 use self::{
     counters::Totals,
@@ -54,7 +54,7 @@ use crate::{
 pub use detach::detach_all;
 pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
-pub use object::{GENERATION, PEERS};
+pub use object::{ENTRY, GENERATION, PEERS};
 pub use publish::Staged;
 pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
 pub use sys::{boot_ns, interface_index, unix_ns};
@@ -162,7 +162,7 @@ impl Dataplane {
     }
 
     /// Makes these the VLANs that are judged on the interfaces named here, by index; on other interfaces all are.
-    /// [`probe_common::scope::UNTAGGED`] stands for packets without a tag. Takes [`Settings::vlan_filter`].
+    /// Packets without a tag are not judged on those. Takes [`Settings::vlan_filter`].
     pub fn set_vlans(&mut self, vlans: &[(u32, u16)]) -> Result<(), DataplaneError> {
         self.host.set_vlans(vlans)
     }
@@ -332,7 +332,8 @@ impl Dataplane {
             .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
     }
 
-    /// What the verifier made of the entry program and of the active generation's programs.
+    /// What the verifier made of the entry program, of the egress program if this process loaded it, and of the active
+    /// generation's programs.
     pub fn programs(&self) -> Result<Vec<ProgramSize>, DataplaneError> {
         let failed = |error| DataplaneError::kernel("asking for the size of a program", &error);
         let size = |name, program: &Xdp, load| {
@@ -344,6 +345,13 @@ impl Dataplane {
             })
         };
         let mut sizes = vec![size(program::ENTRY, &self.entry, Some(self.entry_load))?];
+        if let Some(verified_instructions) = self.egress.verified_instructions() {
+            sizes.push(ProgramSize {
+                name: program::EGRESS,
+                verified_instructions,
+                load: None,
+            });
+        }
         if let Some(generation) = self.effective() {
             let [judge, sample] = generation.loads.map_or([None; 2], |loads| loads.map(Some));
             sizes.push(size(program::GENERATION, &generation.program()?, judge)?);
@@ -402,6 +410,7 @@ impl Generation {
             published: Instant(self.meta.published_s as u32),
             image_digest: hex(&self.meta.image_digest),
             location_digest: hex(&self.meta.location_digest),
+            is_both: self.meta.needs & need::BOTH != 0,
         }
     }
 }

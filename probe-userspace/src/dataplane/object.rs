@@ -14,7 +14,8 @@ use super::{
 };
 use crate::host::TableSizes;
 
-static ENTRY: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/entry"));
+/// The entry program. Public for the same benchmark.
+pub static ENTRY: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/entry"));
 static EGRESS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egress"));
 /// The programs of a generation. Public for the benchmark that compares builds.
 pub static GENERATION: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generation"));

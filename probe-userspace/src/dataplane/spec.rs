@@ -2,10 +2,11 @@
 
 use aya::maps::MapType;
 use probe_common::{
-    Bucket, BucketKey, Counter, Flow, FlowKey, OverrideValue, Reason, State, Target, cap, event_counter,
+    Bucket, BucketKey, Counter, Flow, FlowKey, FlowPorts, OverrideValue, Reason, State, Target, cap,
+    event_counter,
     limits::{
-        FAILSAFE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, MAX_RUNTIME_OVERRIDES, N_SLOTS, OWN_ENTRIES,
-        VLAN_ENTRIES,
+        FAILSAFE_ENTRIES, INTERFACE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, MAX_RUNTIME_OVERRIDES, N_SLOTS,
+        OWN_ENTRIES, VLAN_ENTRIES,
     },
     map_name,
 };
@@ -64,7 +65,7 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The maps in the pin directory itself. aya checks nothing about what it finds pinned, so this is compared
 /// before a path is handed to it.
-pub const SHARED_MAPS: [MapSpec; 21] = {
+pub const SHARED_MAPS: [MapSpec; 22] = {
     use MapType::{
         Array, DevMapHash, Hash, LpmTrie, LruHash, PerCpuArray, PerCpuHash, ProgramArray, RingBuf,
     };
@@ -121,7 +122,7 @@ pub const SHARED_MAPS: [MapSpec; 21] = {
             map_name::INTERFACES,
             Hash,
             [4, 4],
-            Fixed(MAX_INTERFACES),
+            Fixed(INTERFACE_ENTRIES),
             no_prealloc,
         ),
         spec(
@@ -160,6 +161,13 @@ pub const SHARED_MAPS: [MapSpec; 21] = {
             0,
         ),
         spec(
+            map_name::FLOW_PORTS,
+            Array,
+            [4, size_of::<FlowPorts>() as u32],
+            Fixed(1),
+            0,
+        ),
+        spec(
             map_name::BUCKETS,
             LruHash,
             bucket,
@@ -192,7 +200,7 @@ pub const SHARED_MAPS: [MapSpec; 21] = {
             map_name::TARGETS,
             Hash,
             [4, target],
-            Fixed(MAX_INTERFACES),
+            Fixed(INTERFACE_ENTRIES),
             no_prealloc,
         ),
         spec(map_name::REDIRECT_ERRORS, PerCpuArray, [4, WORD], Fixed(1), 0),

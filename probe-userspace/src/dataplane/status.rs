@@ -76,6 +76,8 @@ pub struct GenerationInfo {
     pub image_digest: String,
     /// Location digest, lower-case hexadecimal.
     pub location_digest: String,
+    /// Whether it judges leaving packets too.
+    pub is_both: bool,
 }
 
 /// The state word and its neighbours, decoded.

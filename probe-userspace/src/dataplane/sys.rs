@@ -263,7 +263,7 @@ impl StatePage {
             word: load(self.word()),
             wall_offset_ns: load(self.wall_offset_ns()),
             halted_until_s: load(self.halted_until_s()),
-            n_runtime_denies: load(self.field(offset_of!(State, n_runtime_denies))),
+            n_runtime: load(self.field(offset_of!(State, n_runtime))),
             own_filter: std::array::from_fn(|idx| load(self.own_filter(idx))),
         }
     }

@@ -63,7 +63,7 @@ pub fn find_country(code: &str) -> Option<&'static Country> {
 const MAX_SIMILAR: usize = 5;
 
 /// Codes that the user may have meant by a word that is none, the likeliest first.
-pub(super) fn similar_countries(word: &str) -> Vec<&'static Country> {
+pub(crate) fn similar_countries(word: &str) -> Vec<&'static Country> {
     let upper = word.to_uppercase();
     let mut found: Vec<(u8, &Country)> = countries()
         .iter()

@@ -30,6 +30,7 @@ mod text;
 mod tier;
 pub(crate) mod value;
 
+pub(crate) use countries::similar_countries;
 pub use countries::{Country, countries, find_country};
 pub use groups::{BUILT_IN_GROUPS, BuiltInGroup};
 pub use model::{
@@ -37,4 +38,5 @@ pub use model::{
     SelectorItem, Service, Tier, Treatment,
 };
 pub use parse::parse;
+pub(crate) use similar::similar;
 pub use text::decode;

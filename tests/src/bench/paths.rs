@@ -1,21 +1,25 @@
-//! The packet path of this build against that of another one, in one run: the same frames through both
-//! `cordon_gen` programs, alternating, on a table of one prefix.
+//! The packet path of this build against that of another one, in one run: the same frames through the entry program
+//! and the generation of both, alternating, on a table of one prefix.
 
-use std::{net::IpAddr, path::Path, time::Instant as Stopwatch};
+use std::{fs, net::IpAddr, path::Path, time::Instant as Stopwatch};
 
 use anyhow::{Context as _, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, lpm_trie::Key, lpm_trie::LpmTrie},
+    maps::{Array, Map, ProgramArray, lpm_trie::Key, lpm_trie::LpmTrie},
     programs::Xdp,
 };
-use cordon::dataplane::GENERATION;
-use probe_common::{Action, Cell, ClassValue, Decision, class, map_name, n_counters, profile};
+use cordon::dataplane::{ENTRY, GENERATION};
+use probe_common::{
+    Action, Cell, ClassValue, Decision, State, StateWord, class, limits::NO_SLOT, map_name, n_counters,
+    profile,
+};
 use serde::Serialize;
 
 use super::spread;
 use crate::{
-    frames::udp_frame,
+    frames::{tcp_syn_frame, udp_frame},
+    scratch::Scratch,
     test_run::{XDP_DROP, XDP_PASS, run_frame},
 };
 
@@ -38,15 +42,18 @@ pub struct PathRow {
 
 /// Compares with the object `generation` in a directory.
 pub fn measure(against: &Path, rounds: usize, repeat: u32) -> anyhow::Result<Vec<PathRow>> {
-    let file = against.join("generation");
-    let other = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let read = |name: &str| {
+        let file = against.join(name);
+        fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    let other = [read("entry")?, read("generation")?];
     // What every policy gets unless it says otherwise, and a policy without replies.
     let default_features = [("REPLIES", 1), ("ICMP_ERRORS", 1), ("MARTIANS", 1)];
     let without = [("REPLIES", 0), ("ICMP_ERRORS", 1), ("MARTIANS", 1)];
     let mut rows = Vec::new();
     for (label, features) in [("features compiled out", without), ("defaults", default_features)] {
-        let mut before = loaded(&other, &[])?;
-        let mut now = loaded(GENERATION, &features)?;
+        let before = Build::load([&other[0], &other[1]], &[])?;
+        let now = Build::load([ENTRY, GENERATION], &features)?;
         for (source, action, what) in [
             ("198.51.100.1", XDP_DROP, "IPv4 dropped"),
             ("203.0.113.1", XDP_PASS, "IPv4 passed"),
@@ -54,41 +61,111 @@ pub fn measure(against: &Path, rounds: usize, repeat: u32) -> anyhow::Result<Vec
             ("2001:db8:2::1", XDP_PASS, "IPv6 passed"),
         ] {
             let source: IpAddr = source.parse()?;
-            let frame = udp_frame(source, 443, b"test");
-            let (mut before_ns, mut ns, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..rounds {
-                let old = timed(&mut before, &frame, repeat, action)?;
-                let new = timed(&mut now, &frame, repeat, action)?;
-                before_ns.push(old);
-                ns.push(new);
-                ratio.push(new / old);
+            for (protocol, frame) in [
+                ("TCP", tcp_syn_frame(source, 443)),
+                ("UDP", udp_frame(source, 443, b"test")),
+            ] {
+                let (mut before_ns, mut ns, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+                for _ in 0..rounds {
+                    let old = before.timed(&frame, repeat, action)?;
+                    let new = now.timed(&frame, repeat, action)?;
+                    before_ns.push(old);
+                    ns.push(new);
+                    ratio.push(new / old);
+                }
+                rows.push(PathRow {
+                    name: format!("{what}, {protocol}, {label}"),
+                    before_ns: spread(before_ns),
+                    ns: spread(ns),
+                    ratio: spread(ratio),
+                });
             }
-            rows.push(PathRow {
-                name: format!("{what}, {label}"),
-                before_ns: spread(before_ns),
-                ns: spread(ns),
-                ratio: spread(ratio),
-            });
         }
     }
     Ok(rows)
 }
 
-fn timed(ebpf: &mut Ebpf, frame: &[u8], repeat: u32, expected: u32) -> anyhow::Result<f64> {
-    let program: &mut Xdp = ebpf
-        .program_mut(map_name::program::GENERATION)
-        .context("the object has no generation program")?
-        .try_into()?;
-    // The kernel's own figure is in whole nanoseconds, too coarse for a path of thirty.
-    let started = Stopwatch::now();
-    let (action, _) = run_frame(program, frame, repeat)?;
-    let elapsed = started.elapsed();
-    ensure!(action == expected, "the verdict is {action}, not {expected}");
-    Ok(elapsed.as_nanos() as f64 / f64::from(repeat))
+/// The programs of a build.
+struct Build {
+    entry: Ebpf,
+    /// Its maps and programs are in use as long as it lives.
+    _generation: Ebpf,
+    _scratch: Scratch,
+}
+
+impl Build {
+    /// Loads the entry program and a generation, which is in force.
+    fn load([entry, generation]: [&[u8]; 2], features: &[(&'static str, u32)]) -> anyhow::Result<Self> {
+        let scratch = Scratch::new()?;
+        let mut generation = loaded(generation, features, &scratch)?;
+        let mut entry = loader(&scratch)
+            .load(entry)
+            .context("cannot load the entry object")?;
+        let program: &mut Xdp = entry
+            .program_mut(map_name::program::ENTRY)
+            .context("the object has no entry program")?
+            .try_into()?;
+        program.load().context("the verifier refused the entry program")?;
+
+        let judge: &Xdp = generation
+            .program_mut(map_name::program::GENERATION)
+            .context("the object has no generation program")?
+            .try_into()
+            .map(|program: &mut Xdp| &*program)?;
+        let mut slots: ProgramArray<_> = map(&mut entry, map_name::SLOTS)?.try_into()?;
+        slots.set(0, judge.fd()?, 0)?;
+        let word = StateWord {
+            active: 0,
+            previous: NO_SLOT,
+            deadline_s: 0,
+        };
+        // The size of the state is another one in older builds; the word has always come first.
+        let state = map(&mut entry, map_name::STATE)?;
+        match Array::<_, State>::try_from(&mut *state) {
+            Ok(mut state) => state.set(
+                0,
+                State {
+                    word: word.pack(),
+                    ..State::default()
+                },
+                0,
+            )?,
+            Err(_) => Array::<_, [u64; 4]>::try_from(state)?.set(0, [word.pack(), 0, 0, 0], 0)?,
+        }
+        Ok(Self {
+            entry,
+            _generation: generation,
+            _scratch: scratch,
+        })
+    }
+
+    fn timed(&self, frame: &[u8], repeat: u32, expected: u32) -> anyhow::Result<f64> {
+        let program: &Xdp = self
+            .entry
+            .program(map_name::program::ENTRY)
+            .context("the object has no entry program")?
+            .try_into()?;
+        // The kernel's own figure is in whole nanoseconds, too coarse for a path of thirty.
+        let started = Stopwatch::now();
+        let (action, _) = run_frame(program, frame, repeat)?;
+        let elapsed = started.elapsed();
+        ensure!(action == expected, "the verdict is {action}, not {expected}");
+        Ok(elapsed.as_nanos() as f64 / f64::from(repeat))
+    }
+}
+
+/// A loader whose programs share the maps that lie between them.
+fn loader(scratch: &Scratch) -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    for name in [map_name::STATE, map_name::SLOTS] {
+        loader.map_pin_path(name, scratch.bpffs().join(name));
+    }
+    loader
 }
 
 /// Loads a generation object and gives it one prefix of each family, in a class that drops.
-fn loaded(object: &[u8], features: &[(&'static str, u32)]) -> anyhow::Result<Ebpf> {
+fn loaded(object: &[u8], features: &[(&'static str, u32)], scratch: &Scratch) -> anyhow::Result<Ebpf> {
     let actions = 1 << Action::Pass as u32 | 1 << Action::Drop as u32;
     let mut constants = vec![
         (map_name::global::N_CLASSES, N_CLASSES),
@@ -96,8 +173,7 @@ fn loaded(object: &[u8], features: &[(&'static str, u32)]) -> anyhow::Result<Ebp
         (map_name::global::ACTIONS, actions),
     ];
     constants.extend_from_slice(features);
-    let mut loader = EbpfLoader::new();
-    loader.btf(None);
+    let mut loader = loader(scratch);
     for (name, value) in &constants {
         loader.override_global(name, value, false);
     }

@@ -131,7 +131,7 @@ impl Reference {
                 }
                 let is_discovery = packet.next_header == 58
                     && packet.hop_limit == 255
-                    && matches!(packet.payload, Some([133..=137, ..]));
+                    && matches!(packet.payload(), Some([133..=137, ..]));
                 if source.is_unicast_link_local() {
                     return Err(Reason::LinkLocal);
                 }
@@ -193,7 +193,11 @@ impl Reference {
         }
         match decision {
             Decision::Pass => Reason::PolicyPass,
-            Decision::Drop if self.options.icmp_error_pass && is_icmp_error(packet) => Reason::IcmpError,
+            Decision::Drop | Decision::Redirect(_)
+                if self.options.icmp_error_pass && is_icmp_error(packet) =>
+            {
+                Reason::IcmpError
+            }
             Decision::Drop => Reason::PolicyDrop,
             Decision::Redirect(TargetState::Gone) => Reason::RedirectGone,
             Decision::Redirect(TargetState::There { max_len, .. }) if len > max_len => {
@@ -229,16 +233,16 @@ fn is_dhcp_request(packet: &Packet<'_>) -> bool {
         && packet.destination == Ipv4Addr::BROADCAST
         && packet.protocol == Some(17)
         && !packet.has_options
-        && packet.ports().is_some_and(|(_, to_port)| to_port == 67)
+        && udp_port(packet) == Some(67)
 }
 
 /// Messages without which path MTU discovery and traceroute fail (RFC 4890, 4.3.1), in one piece.
 fn is_icmp_error(packet: &Packet<'_>) -> bool {
-    let Some(message) = packet.payload.filter(|_| !packet.is_fragment) else {
+    let Some(message) = packet.payload().filter(|_| !packet.is_fragment) else {
         return false;
     };
     match (packet.source.is_ipv4(), packet.next_header) {
-        (true, 1) => matches!(message, [3, 4, ..] | [11, ..]),
+        (true, 1) => matches!(message, [3, 4, ..] | [11, _, ..]),
         (false, 58) => matches!(message, [1..=4, ..]),
         _ => false,
     }
@@ -253,23 +257,31 @@ const GENEVE_PORT: u16 = 6081;
 
 fn is_tunnel(packet: &Packet<'_>) -> bool {
     match packet.protocol {
-        Some(IPIP | SIX_IN_FOUR | GRE) => true,
-        Some(UDP) => matches!(packet.ports(), Some((_, VXLAN_PORT | GENEVE_PORT))),
+        Some(IPIP | SIX_IN_FOUR | GRE) => packet.source.is_ipv4() || !packet.is_later_fragment,
+        Some(UDP) => matches!(udp_port(packet), Some(VXLAN_PORT | GENEVE_PORT)),
         _ => false,
+    }
+}
+
+/// The destination port of what says it is UDP, also behind the packet's own end.
+fn udp_port(packet: &Packet<'_>) -> Option<u16> {
+    match packet.payload()? {
+        [_, _, high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
     }
 }
 
 /// The source of the packet inside a tunnel; `None`: there is none to read.
 fn inner_source(packet: &Packet<'_>) -> Option<IpAddr> {
-    let payload = packet.payload?;
-    let udp_payload = || payload.get(8..);
-    let inner = match packet.protocol? {
-        IPIP => net::v4(payload),
-        SIX_IN_FOUR => net::v6(payload),
+    let payload = packet.payload()?;
+    match packet.protocol? {
+        IPIP => net::inner_v4_source(payload),
+        SIX_IN_FOUR => net::inner_v6_source(payload),
         GRE => {
             let [flags, version, high, low, ..] = payload else {
                 return None;
             };
+            // Routing has no fixed length; version 1 is PPTP.
             if flags & 0x40 != 0 || version & 7 != 0 {
                 return None;
             }
@@ -277,39 +289,41 @@ fn inner_source(packet: &Packet<'_>) -> Option<IpAddr> {
             by_ether_type(
                 u16::from_be_bytes([*high, *low]),
                 payload.get(4 + 4 * n_fields..)?,
-            )?
+            )
         }
-        _ => match packet.ports()?.1 {
-            VXLAN_PORT => bridged(udp_payload()?.get(8..)?)?,
-            _ => {
-                let [first, _, high, low, ..] = udp_payload()? else {
-                    return None;
-                };
-                let n_option_bytes = usize::from(first & 0x3f) * 4;
-                by_ether_type(
-                    u16::from_be_bytes([*high, *low]),
-                    udp_payload()?.get(8 + n_option_bytes..)?,
-                )?
+        _ if udp_port(packet) == Some(VXLAN_PORT) => bridged(payload.get(16..)?),
+        _ => {
+            let [first, _, high, low, ..] = payload.get(8..)? else {
+                return None;
+            };
+            // Version 0, and options in words.
+            if first >> 6 != 0 {
+                return None;
             }
-        },
-    };
-    inner.ok().map(|inner| inner.source)
+            let n_option_bytes = usize::from(first & 0x3f) * 4;
+            by_ether_type(
+                u16::from_be_bytes([*high, *low]),
+                payload.get(16 + n_option_bytes..)?,
+            )
+        }
+    }
 }
 
-fn by_ether_type(ether_type: u16, rest: &[u8]) -> Option<Result<Packet<'_>, Reason>> {
+fn by_ether_type(ether_type: u16, rest: &[u8]) -> Option<IpAddr> {
     match ether_type {
-        0x0800 => Some(net::v4(rest)),
-        0x86dd => Some(net::v6(rest)),
+        0x0800 => net::inner_v4_source(rest),
+        0x86dd => net::inner_v6_source(rest),
         0x6558 => bridged(rest),
         _ => None,
     }
 }
 
-fn bridged(frame: &[u8]) -> Option<Result<Packet<'_>, Reason>> {
-    match link::read(frame).content {
-        link::Content::V4(packet) => Some(net::v4(packet)),
-        link::Content::V6(packet) => Some(net::v6(packet)),
-        link::Content::Answered(_) => None,
+/// An Ethernet frame inside, with tags or without.
+fn bridged(frame: &[u8]) -> Option<IpAddr> {
+    match link::behind_inner_tags(frame)? {
+        (0x0800, packet) => net::inner_v4_source(packet),
+        (0x86dd, packet) => net::inner_v6_source(packet),
+        _ => None,
     }
 }
 

@@ -4,6 +4,8 @@ use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 use probe_common::{Reason, limits::VLAN_MAX_DEPTH};
 
 const TAG_PROTOCOLS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// Tags that are read of a frame inside a tunnel.
+const MAX_INNER_TAGS: usize = 2;
 const FIRST_ETHER_TYPE: u16 = 0x0600;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -37,20 +39,12 @@ pub(super) fn read(frame: &[u8]) -> Frame<'_> {
 }
 
 fn content<'a>(frame: &'a [u8], vlan: &mut Option<u16>) -> Result<Content<'a>, Reason> {
-    let ethernet = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| Reason::Truncated)?;
-    let mut ether_type = ethernet.ether_type().0;
-    let mut rest = &frame[ethernet.slice().len()..];
-    let mut n_tags = 0;
-    while TAG_PROTOCOLS.contains(&ether_type) {
-        if n_tags == VLAN_MAX_DEPTH {
-            return Err(Reason::DeepVlan);
+    let (ether_type, rest) = tags(frame, VLAN_MAX_DEPTH, |tag| {
+        // A tag with VLAN 0 carries a priority only (IEEE 802.1Q): Linux takes the frame for what it is without it.
+        if tag != 0 {
+            vlan.get_or_insert(tag);
         }
-        let tag = SingleVlanHeaderSlice::from_slice(rest).map_err(|_| Reason::Truncated)?;
-        vlan.get_or_insert(tag.vlan_identifier().value());
-        ether_type = tag.ether_type().0;
-        rest = &rest[tag.slice().len()..];
-        n_tags += 1;
-    }
+    })?;
     Ok(match ether_type {
         IPV4 => Content::V4(rest),
         IPV6 => Content::V6(rest),
@@ -62,6 +56,29 @@ fn content<'a>(frame: &'a [u8], vlan: &mut Option<u16>) -> Result<Content<'a>, R
     })
 }
 
+/// EtherType and payload behind the tags of a frame inside a tunnel; `None`: cut off, or too many of them.
+pub(super) fn behind_inner_tags(frame: &[u8]) -> Option<(u16, &[u8])> {
+    tags(frame, MAX_INNER_TAGS, |_| ()).ok()
+}
+
+fn tags(frame: &[u8], max_tags: usize, mut seen: impl FnMut(u16)) -> Result<(u16, &[u8]), Reason> {
+    let ethernet = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| Reason::Truncated)?;
+    let mut ether_type = ethernet.ether_type().0;
+    let mut rest = &frame[ethernet.slice().len()..];
+    let mut n_tags = 0;
+    while TAG_PROTOCOLS.contains(&ether_type) {
+        if n_tags == max_tags {
+            return Err(Reason::DeepVlan);
+        }
+        let tag = SingleVlanHeaderSlice::from_slice(rest).map_err(|_| Reason::Truncated)?;
+        seen(tag.vlan_identifier().value());
+        ether_type = tag.ether_type().0;
+        rest = &rest[tag.slice().len()..];
+        n_tags += 1;
+    }
+    Ok((ether_type, rest))
+}
+
 /// PPPoE (RFC 2516) holds PPP, whose protocol field may be compressed to its odd byte (RFC 1661, 6.5).
 fn in_pppoe(session: &[u8]) -> Result<Content<'_>, Reason> {
     let ppp = session.get(6..).ok_or(Reason::Truncated)?;
@@ -69,7 +86,7 @@ fn in_pppoe(session: &[u8]) -> Result<Content<'_>, Reason> {
         [] => return Err(Reason::Truncated),
         [0x21, packet @ ..] | [0x00, 0x21, packet @ ..] => Content::V4(packet),
         [0x57, packet @ ..] | [0x00, 0x57, packet @ ..] => Content::V6(packet),
-        [_] => return Err(Reason::Truncated),
+        [first] if first & 1 == 0 => return Err(Reason::Truncated),
         _ => Content::Answered(Reason::NotIp),
     })
 }

@@ -3,23 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    IpAuthHeaderSlice, IpNumber, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice,
-    Ipv6RawExtHeaderSlice,
+    IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice,
     err::{ipv4, ipv6},
 };
 use probe_common::Reason;
 
 /// Extension headers that are walked to find ports; a longer chain has none that can be read.
 const MAX_EXTENSIONS: usize = 10;
-
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
-const MOBILITY: u8 = 135;
-const HOST_IDENTITY: u8 = 139;
-const SHIM6: u8 = 140;
 
 /// An IP packet.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +24,29 @@ pub(super) struct Packet<'a> {
     pub next_header: u8,
     /// Whether it is a fragment of something larger.
     pub is_fragment: bool,
+    /// Whether it is another fragment than the first.
+    pub is_later_fragment: bool,
     /// The protocol behind all extension headers; `None`: it cannot be read.
     pub protocol: Option<u8>,
-    /// What it carries, from the start of the protocol's header; `None`: a later fragment, or not to be reached.
-    pub payload: Option<&'a [u8]>,
+    /// Everything from the start of the protocol's header, to the end of the frame.
+    behind: &'a [u8],
+    /// The same, to where the packet says that it ends.
+    within: &'a [u8],
 }
 
-impl Packet<'_> {
-    /// Source and destination port of TCP or UDP.
+impl<'a> Packet<'a> {
+    /// What it carries, from the start of the protocol's header to the end of the frame; `None`: a later fragment, or
+    /// not to be found.
+    pub(super) fn payload(&self) -> Option<&'a [u8]> {
+        (self.protocol.is_some() && !self.is_later_fragment).then_some(self.behind)
+    }
+
+    /// Source and destination port of TCP or UDP. What stands behind the packet's own end is padding.
     pub(super) fn ports(&self) -> Option<(u16, u16)> {
-        match (self.protocol?, self.payload?) {
-            (6 | 17, [a, b, c, d, ..]) => Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))),
+        match (self.protocol?, self.within) {
+            (6 | 17, [a, b, c, d, ..]) if !self.is_later_fragment => {
+                Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+            }
             _ => None,
         }
     }
@@ -53,11 +55,14 @@ impl Packet<'_> {
 /// Reads an IPv4 packet.
 pub(super) fn v4(bytes: &[u8]) -> Result<Packet<'_>, Reason> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
+        // The fixed header is there, and says of itself that it lies.
+        ipv4::HeaderSliceError::Len(_) if contradicts_itself(bytes) => Reason::Malformed,
         ipv4::HeaderSliceError::Len(_) => Reason::Truncated,
         ipv4::HeaderSliceError::Content(_) => Reason::Malformed,
     })?;
     let header_len = header.slice().len();
-    if usize::from(header.total_len()) < header_len {
+    let total_len = usize::from(header.total_len());
+    if total_len < header_len {
         return Err(Reason::Malformed);
     }
     let offset = header.fragments_offset().value();
@@ -68,9 +73,21 @@ pub(super) fn v4(bytes: &[u8]) -> Result<Packet<'_>, Reason> {
         has_options: !header.options().is_empty(),
         next_header: header.protocol().0,
         is_fragment: header.more_fragments() || offset != 0,
+        is_later_fragment: offset != 0,
         protocol: Some(header.protocol().0),
-        payload: (offset == 0).then(|| &bytes[header_len..]),
+        behind: &bytes[header_len..],
+        within: &bytes[header_len..total_len.min(bytes.len())],
     })
+}
+
+/// Whether a header that is not there to its end says that the packet ends before it does.
+fn contradicts_itself(bytes: &[u8]) -> bool {
+    match bytes {
+        [version_ihl, _, high, low, ..] if bytes.len() >= 20 => {
+            u16::from_be_bytes([*high, *low]) < u16::from(version_ihl & 15) * 4
+        }
+        _ => false,
+    }
 }
 
 /// Reads an IPv6 packet.
@@ -79,58 +96,91 @@ pub(super) fn v6(bytes: &[u8]) -> Result<Packet<'_>, Reason> {
         ipv6::HeaderSliceError::Len(_) => Reason::Truncated,
         ipv6::HeaderSliceError::Content(_) => Reason::Malformed,
     })?;
-    let next_header = header.next_header().0;
-    let (is_fragment, protocol, payload) = walk(next_header, &bytes[header.slice().len()..]);
+    let next_header = header.next_header();
+    let behind = &bytes[header.slice().len()..];
+    let len = match usize::from(header.payload_length()) {
+        // A jumbogram (RFC 2675).
+        0 if next_header == IpNumber::IPV6_HEADER_HOP_BY_HOP => behind.len(),
+        len => len.min(behind.len()),
+    };
+    let chain = walk(next_header.0, &behind[..len]);
     Ok(Packet {
         source: Ipv6Addr::from(header.source()).into(),
         destination: Ipv6Addr::from(header.destination()).into(),
         hop_limit: header.hop_limit(),
         has_options: false,
-        next_header,
-        is_fragment,
-        protocol,
-        payload,
+        next_header: next_header.0,
+        is_fragment: chain.is_fragment,
+        is_later_fragment: chain.is_later_fragment,
+        protocol: chain.protocol,
+        behind: behind.get(chain.len..).unwrap_or_default(),
+        within: behind[..len].get(chain.len..).unwrap_or_default(),
     })
 }
 
-/// Walks the extension headers: whether it is a fragment, the protocol, and what stands from its header on.
-fn walk(mut next_header: u8, mut rest: &[u8]) -> (bool, Option<u8>, Option<&[u8]>) {
-    let mut is_fragment = false;
-    for _ in 0..=MAX_EXTENSIONS {
-        let (next, len) = match next_header {
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 => {
-                match Ipv6RawExtHeaderSlice::from_slice(rest) {
-                    Ok(header) => (header.next_header(), header.slice().len()),
-                    Err(_) => return (is_fragment, None, None),
-                }
-            }
-            AUTHENTICATION => match IpAuthHeaderSlice::from_slice(rest) {
-                Ok(header) => (header.next_header(), header.slice().len()),
-                Err(_) => return (is_fragment, None, None),
-            },
-            FRAGMENT => {
-                let Ok(header) = Ipv6FragmentHeaderSlice::from_slice(rest) else {
-                    return (is_fragment, None, None);
-                };
-                is_fragment |= header.is_fragmenting_payload();
-                if header.fragment_offset().value() != 0 {
-                    return (true, last_of_chain(header.next_header()), None);
-                }
-                (header.next_header(), header.slice().len())
-            }
-            protocol => return (is_fragment, Some(protocol), Some(rest)),
-        };
-        next_header = next.0;
-        rest = &rest[len..];
-    }
-    (is_fragment, None, None)
+/// A chain of extension headers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Chain {
+    len: usize,
+    is_fragment: bool,
+    is_later_fragment: bool,
+    protocol: Option<u8>,
 }
 
-/// The protocol of a later fragment, unless more extension headers follow, which are in the first fragment.
-fn last_of_chain(next_header: IpNumber) -> Option<u8> {
-    match next_header.0 {
-        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY
-        | SHIM6 => None,
-        protocol => Some(protocol),
+/// Walks the extension headers. Of each, the first four bytes must be there; that the frame ends within the rest leaves
+/// nothing to read behind it.
+fn walk(mut next_header: u8, bytes: &[u8]) -> Chain {
+    let mut chain = Chain::default();
+    for _ in 0..MAX_EXTENSIONS {
+        if !is_extension(next_header) {
+            break;
+        }
+        let Some([next, second, high, low, ..]) = bytes.get(chain.len..) else {
+            return chain;
+        };
+        chain.len += match IpNumber(next_header) {
+            IpNumber::AUTHENTICATION_HEADER => (usize::from(*second) + 2) * 4,
+            IpNumber::IPV6_FRAGMENTATION_HEADER => 8,
+            _ => (usize::from(*second) + 1) * 8,
+        };
+        if IpNumber(next_header) == IpNumber::IPV6_FRAGMENTATION_HEADER {
+            let field = u16::from_be_bytes([*high, *low]);
+            chain.is_later_fragment = field >> 3 != 0;
+            chain.is_fragment |= chain.is_later_fragment || field & 1 != 0;
+            if chain.is_later_fragment {
+                // More extension headers would be in the first fragment.
+                chain.protocol = (!is_extension(*next)).then_some(*next);
+                return chain;
+            }
+        }
+        next_header = *next;
     }
+    chain.protocol = (!is_extension(next_header)).then_some(next_header);
+    chain
+}
+
+fn is_extension(next_header: u8) -> bool {
+    matches!(
+        IpNumber(next_header),
+        IpNumber::IPV6_HEADER_HOP_BY_HOP
+            | IpNumber::IPV6_ROUTE_HEADER
+            | IpNumber::IPV6_FRAGMENTATION_HEADER
+            | IpNumber::AUTHENTICATION_HEADER
+            | IpNumber::IPV6_DESTINATION_OPTIONS
+            | IpNumber::MOBILITY_HEADER
+            | IpNumber::HIP
+            | IpNumber::SHIM6
+    )
+}
+
+/// The source of a packet inside a tunnel: all that is asked of it. Its version must be right.
+pub(super) fn inner_v4_source(bytes: &[u8]) -> Option<IpAddr> {
+    let source: [u8; 4] = bytes.get(12..16)?.try_into().ok()?;
+    (bytes[0] >> 4 == 4).then(|| source.into())
+}
+
+/// The same for IPv6.
+pub(super) fn inner_v6_source(bytes: &[u8]) -> Option<IpAddr> {
+    let source: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+    (bytes[0] >> 4 == 6).then(|| source.into())
 }

@@ -104,6 +104,7 @@ fn without_replies_answers_are_blocked_like_everything_from_there() {
     let _servers = Abroad::start(&edge.lab.internet, server).unwrap();
     let strict = treat_ru("drop", "").replacen("version = 1\n", "version = 1\nreplies = false\n", 1);
     let cordon = edge.start(&strict);
+    assert_eq!(cordon.status().unwrap()["both_directions"], false);
     let books = open_books(&edge.lab, &cordon);
     assert_eq!(served(&edge, server), [false; 3]);
     let counted = balance(&edge.lab, &cordon, &books);
@@ -124,6 +125,9 @@ fn both_directions_are_closed_and_what_does_not_leave_is_counted_apart() {
         host_file.settings = format!("egress = \"{hook}\"\n");
         let both = policy("", &[rule("RU", "drop", "direction = \"both\"")]);
         let cordon = start_with(&edge, &host_file, &both);
+        assert_eq!(cordon.status().unwrap()["both_directions"], true, "{hook}");
+        let shown = cordon.cordon_ok(&["status"]).unwrap();
+        assert!(shown.stdout.contains("both directions  yes"), "{shown:?}");
         let books = open_books(&edge.lab, &cordon);
         for server in RU {
             assert_eq!(

@@ -158,6 +158,32 @@ fn a_filter_that_somebody_deleted_is_back_with_the_next_publish() {
 }
 
 #[test]
+fn a_filter_moves_on_when_its_priority_is_taken() {
+    let lab = Lab::new().unwrap();
+    let scratch = Scratch::new().unwrap();
+    let mut dataplane = open(&lab, &scratch, EgressHook::Clsact);
+    publish(&lab, &mut dataplane, &block_ru());
+    attach(&lab, &mut dataplane);
+    tc(&lab, &format!("qdisc del dev {EDGE_IFNAME} clsact"));
+    tc(&lab, &format!("qdisc add dev {EDGE_IFNAME} clsact"));
+    tc(
+        &lab,
+        &format!("filter add dev {EDGE_IFNAME} egress prio 1 protocol ip u32 match u32 0 0 flowid 1:1"),
+    );
+    let foreign = filters(&lab);
+    publish(&lab, &mut dataplane, &block_ru());
+    assert_eq!(n_own(&filters(&lab)), 1);
+    drop(dataplane);
+    let dataplane = open(&lab, &scratch, EgressHook::Clsact);
+    assert_eq!(n_own(&filters(&lab)), 1);
+    drop(dataplane);
+    lab.edge
+        .run(|| detach_all(&scratch.bpffs().join("cordon")))
+        .unwrap();
+    assert_eq!(filters(&lab), foreign);
+}
+
+#[test]
 fn a_filter_whose_pin_directory_was_lost_is_replaced_and_not_doubled() {
     let lab = Lab::new().unwrap();
     let scratch = Scratch::new().unwrap();

@@ -14,7 +14,7 @@ use integration_tests::{
     netns::spawn_bound,
 };
 
-use super::{Edge, edge, wait_for};
+use super::{Edge, edge, problem, says, wait_for};
 
 const RU: &str = "81.0.7.7";
 const NL: &str = "82.0.7.7";
@@ -151,7 +151,19 @@ countries = ["RU"]
 fn a_redirect_follows_its_target() {
     let edge = edge();
     let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
-    cordon.apply(REDIRECT_RU).unwrap();
+    let applied = cordon.apply(REDIRECT_RU).unwrap();
+    says(
+        &applied.stdout,
+        &["problem: interface extra0 does not exist", "is in force"],
+    );
+    let wait_problem = |what: &str| {
+        let status = wait_for(&cordon, |status| {
+            status["state"] == "degraded" && status["problems"].to_string().contains(what)
+        });
+        says(problem(&status), &["extra0", "elsewhere", "redirect_gone", what]);
+    };
+    let wait_ok = || wait_for(&cordon, |status| status["state"] == "ok");
+    wait_problem("does not exist");
     let reason_of_one = || {
         let before = cordon.counters().unwrap();
         assert!(!gets_through(&edge.lab, RU));
@@ -164,6 +176,7 @@ fn a_redirect_follows_its_target() {
     let batch = |lines: &str| edge.lab.edge.ip_batch(lines).unwrap();
     batch("link add extra0 type veth peer name extra1\nlink set extra1 up\nlink set extra0 up\n");
     wait_reason("policy_redirect", "the target is never taken note of");
+    wait_ok();
     // The packet has 20 bytes of IPv4, 8 of UDP and more than 100 of payload.
     batch("link set extra0 mtu 128\n");
     wait_reason("redirect_too_long", "the MTU is never taken note of");
@@ -171,8 +184,17 @@ fn a_redirect_follows_its_target() {
     wait_reason("policy_redirect", "the MTU is never taken note of again");
     batch("link set extra0 down\n");
     wait_reason("redirect_gone", "that the target is down is never taken note of");
+    wait_problem("is down");
     batch("link set extra0 up\n");
     wait_reason("policy_redirect", "that the target is up is never taken note of");
+    wait_ok();
     batch("link del extra0\n");
     wait_reason("redirect_gone", "that the target is gone is never taken note of");
+    wait_problem("does not exist");
+    cordon.apply(BLOCK_RU).unwrap();
+    assert_eq!(
+        cordon.status().unwrap()["state"],
+        "ok",
+        "this policy redirects nothing"
+    );
 }

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 use crate::{process, root_user, setup};
 use mutants::{Mutant, mutants};
@@ -43,10 +43,9 @@ const PLACES: [&str; 5] = [
 const TEST: &str = "corpus::first_rung::verdict_and_counter_of_every_case";
 /// Where the changed loader finds the object.
 const OBJECT_VARIABLE: &str = "CORDON_MUTANT";
-/// The loader, and the object in it that is exchanged.
+/// The loader, and the object that it shall not take from itself.
 const LOADER: &str = "probe-userspace/src/dataplane/object.rs";
-const EMBEDDED: &str =
-    "static GENERATION: &[u8] = aya::include_bytes_aligned!(concat!(env!(\"OUT_DIR\"), \"/generation\"));";
+const EMBEDDED: &str = "GENERATION";
 
 /// What became of a mutant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,11 +194,13 @@ impl Copy {
     fn open_loader(&self) -> anyhow::Result<()> {
         let path = self.checkout.join(LOADER);
         let text = read(&path)?;
-        let Some((before, after)) = text.split_once(EMBEDDED) else {
-            bail!("{LOADER} embeds the generation in another way: adapt xtask/src/mutate/mod.rs");
-        };
+        let opened = called(&text, EMBEDDED);
+        ensure!(
+            opened != text,
+            "{LOADER} does not use {EMBEDDED}: adapt xtask/src/mutate/mod.rs"
+        );
         let from_file = format!(
-            "/// Of a mutant.\n\
+            "\n/// Of a mutant.\n\
              fn mutant() -> &'static [u8] {{\n\
              static BYTES: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {{\n\
              std::fs::read(std::env::var_os(\"{OBJECT_VARIABLE}\").unwrap_or_default()).unwrap_or_default()\n\
@@ -207,15 +208,7 @@ impl Copy {
              &BYTES\n\
              }}\n"
         );
-        write(
-            &path,
-            &[
-                called(before, "GENERATION"),
-                from_file,
-                called(after, "GENERATION"),
-            ]
-            .concat(),
-        )
+        write(&path, &(opened + &from_file))
     }
 
     /// Builds the tests; gives the path of their binary.
@@ -341,7 +334,8 @@ fn called(text: &str, name: &str) -> String {
         let (before, from) = rest.split_at(at);
         let behind = &from[name.len()..];
         called.push_str(before);
-        if before.ends_with(is_part) || behind.starts_with(is_part) {
+        let is_defined = before.ends_with("static ");
+        if is_defined || before.ends_with(is_part) || behind.starts_with(is_part) {
             called.push_str(name);
         } else {
             called.push_str("mutant()");
@@ -359,8 +353,11 @@ mod tests {
     #[test]
     fn only_the_static_itself_is_called() {
         assert_eq!(
-            called("load(GENERATION, program::GENERATION, GENERATIONS)", "GENERATION"),
-            "load(mutant(), program::GENERATION, GENERATIONS)"
+            called(
+                "static GENERATION: u8; load(GENERATION, program::GENERATION, GENERATIONS)",
+                "GENERATION"
+            ),
+            "static GENERATION: u8; load(mutant(), program::GENERATION, GENERATIONS)"
         );
     }
 }

@@ -78,10 +78,10 @@ fn opened(ctx: &TcContext, leaving: &Leaving) -> Option<([u8; 2], [u8; 2])> {
             is_first.then_some(([header[2], header[3]], [header[0], header[1]]))
         }
         PROTO_UDP => {
-            if !socket::is_client(ctx) {
+            let header: [u8; 4] = load(ctx, leaving.offset)?;
+            if !socket::is_client(ctx, u16::from_be_bytes([header[0], header[1]])) {
                 return None;
             }
-            let header: [u8; 4] = load(ctx, leaving.offset)?;
             Some(([header[2], header[3]], [header[0], header[1]]))
         }
         PROTO_ICMP | PROTO_ICMPV6 => {

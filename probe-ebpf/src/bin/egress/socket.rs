@@ -16,10 +16,10 @@ use crate::maps::{EPHEMERAL_FIRST, EPHEMERAL_LAST, USERLOCKS_BIT, USERLOCKS_OFFS
 
 const PROTO_UDP: u32 = 17;
 
-/// Whether the packet comes from a UDP socket of this host that asks. A forwarded packet has no socket; a tunnel's
-/// outer packet may have the inner one's.
+/// Whether the packet, which leaves from a local port, comes from a UDP socket of this host that asks. A forwarded packet
+/// has no socket; a tunnel's outer packet may have the inner one's, which then has another port.
 #[inline(always)]
-pub fn is_client(ctx: &TcContext) -> bool {
+pub fn is_client(ctx: &TcContext, packet_port: u16) -> bool {
     // SAFETY: `skb` is the program's context, and the union has one meaning.
     let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if socket.is_null() {
@@ -33,7 +33,7 @@ pub fn is_client(ctx: &TcContext) -> bool {
     // SAFETY: as above; the verifier translates each of these reads.
     let (protocol, local_port, remote_port) =
         unsafe { ((*socket).protocol, (*socket).src_port, (*socket).dst_port) };
-    if protocol != PROTO_UDP {
+    if protocol != PROTO_UDP || local_port != u32::from(packet_port) {
         return false;
     }
     remote_port != 0

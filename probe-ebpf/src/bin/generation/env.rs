@@ -9,6 +9,7 @@ use crate::shared_maps::STATE;
 pub struct Env {
     halted_until_s: u32,
     has_runtime_denies: bool,
+    has_runtime: bool,
     /// 0: not read yet.
     now_s: u32,
     with_shared: bool,
@@ -18,26 +19,28 @@ pub struct Env {
 const SAMPLE: u64 = 1 << 32;
 const WITH_SHARED: u64 = 1 << 33;
 const RUNTIME_DENIES: u64 = 1 << 34;
+const RUNTIME: u64 = 1 << 35;
 
 impl Env {
     /// The state as it is. Each field is one aligned word, read once.
     #[inline(always)]
     pub fn live() -> Self {
         // Element 0 of an array of one always exists; the verifier wants to hear it.
-        let (halted_until_s, n_runtime_denies) = match STATE.get_ptr(0) {
+        let (halted_until_s, n_runtime) = match STATE.get_ptr(0) {
             // SAFETY: element 0 of the `STATE` map lives as long as the program, and its fields are aligned words.
             // Volatile, because the daemon stores them meanwhile.
             Some(state) => unsafe {
                 (
                     (&raw const (*state).halted_until_s).read_volatile(),
-                    (&raw const (*state).n_runtime_denies).read_volatile(),
+                    (&raw const (*state).n_runtime).read_volatile(),
                 )
             },
             None => (u64::from(FOREVER), 0),
         };
         Self {
             halted_until_s: halted_until_s as u32,
-            has_runtime_denies: n_runtime_denies != 0,
+            has_runtime_denies: n_runtime as u32 != 0,
+            has_runtime: n_runtime != 0,
             now_s: 0,
             with_shared: true,
             is_sample: false,
@@ -50,6 +53,7 @@ impl Env {
         Self {
             halted_until_s,
             has_runtime_denies: with_shared,
+            has_runtime: with_shared,
             now_s,
             with_shared,
             is_sample: true,
@@ -66,7 +70,8 @@ impl Env {
         } else {
             0
         };
-        with_shared | sample | denies | self.now_s as u64
+        let runtime = if self.has_runtime { RUNTIME } else { 0 };
+        with_shared | sample | denies | runtime | self.now_s as u64
     }
 
     /// From such a word.
@@ -75,6 +80,7 @@ impl Env {
         Self {
             halted_until_s: 0,
             has_runtime_denies: word & RUNTIME_DENIES != 0,
+            has_runtime: word & RUNTIME != 0,
             now_s: word as u32,
             with_shared: word & WITH_SHARED != 0,
             is_sample: word & SAMPLE != 0,
@@ -100,6 +106,12 @@ impl Env {
     #[inline(always)]
     pub const fn has_runtime_denies(&self) -> bool {
         self.has_runtime_denies
+    }
+
+    /// Whether there may be overrides made at run time.
+    #[inline(always)]
+    pub const fn has_runtime(&self) -> bool {
+        self.has_runtime
     }
 
     /// Whether what all generations share counts: failsafe prefixes and run-time overrides.

@@ -107,6 +107,17 @@ pub fn judge(ctx: &XdpContext, facts: &Facts, ifindex: u32, env: &mut Env) -> Ju
         }
         return judgement;
     }
+    // What comes to pass in another way is no way round the look inside.
+    let goes_on = matches!(
+        judgement.reason,
+        Reason::Exempt | Reason::PolicyCount | Reason::PolicyMark | Reason::WithinLimit
+    );
+    if INSPECT_INNER.load() != 0 && goes_on && is_tunnel(ctx, facts) {
+        let inner = judge_tunnel(ctx, facts, judgement, row, env);
+        if matches!(inner.reason, Reason::TunnelInner) {
+            return inner;
+        }
+    }
     if !is_pass(judgement.decision) && env.with_shared() && is_wire_failsafe(ctx, facts) {
         return Judgement {
             decision: Decision::PASS,

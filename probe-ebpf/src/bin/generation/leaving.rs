@@ -65,7 +65,10 @@ pub fn is_stopped(ctx: &TcContext) -> bool {
     let row = scope::row(ifindex, &leaving);
     let remote = judged(leaving.remote, &Frames);
     let judgement = judge_address(remote, row, &mut Env::live());
-    let stops = matches!(judgement.reason, Reason::PolicyDrop | Reason::PolicyReject);
+    let stops = matches!(
+        judgement.reason,
+        Reason::PolicyDrop | Reason::PolicyReject | Reason::Deny
+    );
     if !stops || !judgement.decision.is_both() || is_failsafe(&leaving.remote) {
         return false;
     }
@@ -104,7 +107,9 @@ impl<'a> Leaving<'a> {
                 ETHERTYPE_IPV6 => return Self::read_ipv6(ctx, offset + 2, vlan),
                 ETHERTYPE_VLAN | ETHERTYPE_QINQ => {
                     if u32::from(vlan) == UNTAGGED {
-                        vlan = u16::from_be_bytes(read(ctx, offset + 2)?) & VLAN_ID_MASK;
+                        let id = u16::from_be_bytes(read(ctx, offset + 2)?) & VLAN_ID_MASK;
+                        // A tag with a priority only.
+                        vlan = if id == 0 { UNTAGGED as u16 } else { id };
                     }
                     offset += VLAN_TAG_LEN;
                 }

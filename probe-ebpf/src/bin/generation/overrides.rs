@@ -32,14 +32,14 @@ impl Overrides {
             if HAS_OVERRIDES.load() != 0 {
                 policy = live_profile(&OVERRIDES_V4, Key::new(32, address.v4()), env);
             }
-            if env.with_shared() {
+            if env.has_runtime() {
                 runtime = live_profile(&RUNTIME_V4, Key::new(32, address.v4()), env);
             }
         } else {
             if HAS_OVERRIDES.load() != 0 {
                 policy = live_profile(&OVERRIDES_V6, Key::new(128, address.v6()), env);
             }
-            if env.with_shared() {
+            if env.has_runtime() {
                 runtime = live_profile(&RUNTIME_V6, Key::new(128, address.v6()), env);
             }
         }

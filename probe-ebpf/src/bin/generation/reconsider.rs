@@ -44,7 +44,13 @@ fn decide(
         if passes && env.with_shared() && is_failsafe(&address) {
             return (Decision::PASS, Reason::Failsafe);
         }
-        return (Decision::DROP, Reason::Deny);
+        // A deny is about what comes in; what the orders say of the other direction stays.
+        let deny = if decision.is_both() {
+            Decision::DROP.both()
+        } else {
+            Decision::DROP
+        };
+        return (deny, Reason::Deny);
     }
     if passes {
         return (decision, Reason::PolicyPass);
@@ -55,7 +61,8 @@ fn decide(
     for profile in [overrides.policy, overrides.runtime] {
         if profile != profile::ALL_ORDERS {
             let other = decision_at(row, profile, class, env);
-            if other.action_code() < decision.action_code() {
+            // Never stricter. With the same action its tier may be milder, and it may leave one direction alone.
+            if other.action_code() <= decision.action_code() {
                 decision = other;
             }
         }

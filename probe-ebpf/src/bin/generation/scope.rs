@@ -3,7 +3,7 @@
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use probe_common::{
     ServiceSet,
-    scope::{FIRST_UDP_PORT, MAY, PORT_UNKNOWN, PROTOCOL_UNKNOWN, dimension},
+    scope::{FIRST_UDP_PORT, MAY, MAY_BE_ANY, PORT_UNKNOWN, PROTOCOL_UNKNOWN, dimension},
 };
 use probe_ebpf::parse::Address;
 
@@ -48,7 +48,7 @@ pub fn row(ifindex: u32, heading: &impl Heading) -> Option<u32> {
     if dimensions == 0 {
         return Some(NO_SERVICE);
     }
-    let mut services = u64::MAX & !MAY;
+    let mut services = !(MAY | MAY_BE_ANY);
     let mut may = 0;
     if dimensions & dimension::INTERFACE != 0 {
         services &= of_interface(ifindex);
@@ -60,11 +60,9 @@ pub fn row(ifindex: u32, heading: &impl Heading) -> Option<u32> {
         services &= of_destination(&heading.local()?);
     }
     if dimensions & dimension::PROTOCOL != 0 {
-        let (of_endpoint, is_known) = of_endpoint(heading.endpoint());
+        let of_endpoint;
+        (of_endpoint, may) = services_of(heading.endpoint());
         services &= of_endpoint;
-        if !is_known {
-            may = MAY;
-        }
     }
     if services == 0 {
         return Some(NO_SERVICE);
@@ -99,24 +97,24 @@ fn of_destination(destination: &Address) -> u64 {
     }
 }
 
-/// The services of an endpoint, and whether that is what it is for (not only what it may be for).
+/// The services of an endpoint, and 0; or those that it may be for, and what the key has for that.
 #[inline(always)]
-fn of_endpoint(endpoint: Endpoint) -> (u64, bool) {
+fn services_of(endpoint: Endpoint) -> (u64, u64) {
     let Some(protocol) = endpoint.protocol else {
-        return (bits(SCOPE_PROTOCOL.get(PROTOCOL_UNKNOWN)), false);
+        return (bits(SCOPE_PROTOCOL.get(PROTOCOL_UNKNOWN)), MAY | MAY_BE_ANY);
     };
     let whatever_port = u32::from(protocol);
     let first_port = match protocol {
         PROTO_TCP => 0,
         PROTO_UDP => FIRST_UDP_PORT,
-        _ => return (bits(SCOPE_PROTOCOL.get(whatever_port)), true),
+        _ => return (bits(SCOPE_PROTOCOL.get(whatever_port)), 0),
     };
     match endpoint.port {
         Some(port) => {
             let of_port = SCOPE_PORT.get(first_port + u32::from(port));
-            (bits(SCOPE_PROTOCOL.get(whatever_port)) | bits(of_port), true)
+            (bits(SCOPE_PROTOCOL.get(whatever_port)) | bits(of_port), 0)
         }
-        None => (bits(SCOPE_PROTOCOL.get(PORT_UNKNOWN + whatever_port)), false),
+        None => (bits(SCOPE_PROTOCOL.get(PORT_UNKNOWN + whatever_port)), MAY),
     }
 }
 

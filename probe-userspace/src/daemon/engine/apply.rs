@@ -112,6 +112,7 @@ impl Engine {
         for topic in [Topic::Policy, Topic::Tests, Topic::Confirm, Topic::StoredPending] {
             self.problems.clear(&topic);
         }
+        self.note_redirects();
         if self.host_state.reverted.take().is_some() {
             self.save_host_state();
         }

@@ -293,6 +293,7 @@ impl Engine {
         };
         tracing::warn!(policy = lost, "not confirmed in time: reverted");
         self.in_force = self.fallback.take();
+        self.note_redirects();
         if let Some(in_force) = &self.in_force
             && let Err(error) = self.dataplane.recognise(&in_force.image)
         {

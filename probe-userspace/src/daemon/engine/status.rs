@@ -71,6 +71,7 @@ impl Engine {
     fn add_kernel(&self, status: &mut Status) -> Result<(), crate::dataplane::DataplaneError> {
         let state = self.dataplane.state()?;
         status.generation = state.active.as_ref().map(generation);
+        status.both_directions = state.active.as_ref().is_some_and(|active| active.is_both);
         status.confirm_left_s = state.confirm_left_s;
         status.halted = self.halted(&state);
         let attached = self.dataplane.interfaces()?;
@@ -136,6 +137,7 @@ impl Status {
             redirect_errors: 0,
             ethertypes: Vec::new(),
             replies: false,
+            both_directions: false,
             last_publish: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             abi_version: ABI_VERSION,

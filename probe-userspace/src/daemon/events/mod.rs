@@ -4,6 +4,7 @@
 //! that keeps up, not for want of watchers. A watcher that is too slow loses events and is told how many; nobody
 //! else waits for it.
 
+mod filter;
 mod naming;
 mod row;
 mod stream;
@@ -16,8 +17,8 @@ use tokio::{
     sync::{Semaphore, broadcast, watch},
 };
 
+pub use filter::Filter;
 pub use naming::{GenerationNames, Naming};
-pub use row::Filter;
 pub use stream::body;
 
 use super::api::EventRow;

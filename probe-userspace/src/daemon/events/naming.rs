@@ -1,6 +1,9 @@
 //! What the numbers in an event stand for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::geo::Location;
 
@@ -61,6 +64,14 @@ impl Naming {
             .find(|(number, _)| *number == generation)
             .and_then(|(_, names)| names.classes.get(usize::from(class)).cloned())
             .unwrap_or_else(|| format!("class-{class}"))
+    }
+
+    /// The classes of all generations that events may come from.
+    pub fn classes(&self) -> BTreeSet<&str> {
+        let generations = self.generations.iter();
+        generations
+            .flat_map(|(_, names)| names.classes.iter().map(String::as_str))
+            .collect()
     }
 
     /// Name of an interface.

@@ -1,4 +1,4 @@
-//! An event in words, and which of them a watcher wants.
+//! An event in words.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,10 +6,7 @@ use jiff::Timestamp;
 use probe_common::{Action, Event, Fate, Reason, Verdict};
 
 use super::Naming;
-use crate::daemon::{
-    Refusal,
-    api::{EventQuery, EventRow},
-};
+use crate::daemon::api::EventRow;
 
 /// "Not known" in [`Event::protocol`].
 const UNKNOWN_PROTOCOL: u8 = 255;
@@ -87,47 +84,6 @@ fn fate(action: Option<Action>, reason: Option<Reason>) -> &'static str {
         Fate::Dropped => "dropped",
         Fate::Answered => "answered",
         Fate::Redirected => "redirected",
-    }
-}
-
-/// What a watcher wants to see.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    query: EventQuery,
-}
-
-impl Filter {
-    /// Checks a query.
-    pub fn new(query: EventQuery) -> Result<Self, Refusal> {
-        if let Some(action) = &query.action
-            && !Action::ALL.iter().any(|known| known.name() == action)
-        {
-            let known: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
-            return Err(Refusal::with_status(
-                400,
-                format!("no action is called {action}: choose one of {}", known.join(", ")),
-            ));
-        }
-        Ok(Self { query })
-    }
-
-    /// Whether an event is one of those.
-    pub fn takes(&self, row: &EventRow) -> bool {
-        let EventQuery {
-            country,
-            action,
-            interface,
-            drops,
-        } = &self.query;
-        let is = |wanted: &Option<String>, found: Option<&str>| {
-            wanted
-                .as_deref()
-                .is_none_or(|wanted| found.is_some_and(|found| found.eq_ignore_ascii_case(wanted)))
-        };
-        is(country, row.country.as_deref())
-            && is(action, Some(&row.action))
-            && interface.as_ref().is_none_or(|wanted| *wanted == row.interface)
-            && (!drops || matches!(row.fate.as_str(), "dropped" | "answered"))
     }
 }
 
@@ -218,39 +174,5 @@ mod tests {
         let found = row(&event, &naming(), 0);
         assert_eq!(found.country, None, "nobody looked it up");
         assert_eq!(found.source.as_deref(), Some("81.0.7.0"));
-    }
-
-    #[test]
-    fn a_filter_takes_what_it_names() {
-        let dropped = row(&event(), &naming(), 0);
-        let passed = EventRow {
-            action: "pass".to_owned(),
-            fate: "passed".to_owned(),
-            country: None,
-            ..dropped.clone()
-        };
-        let filter = |query| Filter::new(query).unwrap();
-        let any = EventQuery::default();
-        assert!(filter(any.clone()).takes(&dropped) && filter(any.clone()).takes(&passed));
-        let ru = filter(EventQuery {
-            country: Some("ru".to_owned()),
-            ..any.clone()
-        });
-        assert!(ru.takes(&dropped) && !ru.takes(&passed));
-        let drops = filter(EventQuery {
-            drops: true,
-            ..any.clone()
-        });
-        assert!(drops.takes(&dropped) && !drops.takes(&passed));
-        let eth1 = filter(EventQuery {
-            interface: Some("eth1".to_owned()),
-            ..any.clone()
-        });
-        assert!(!eth1.takes(&dropped));
-        let refused = Filter::new(EventQuery {
-            action: Some("block".to_owned()),
-            ..any
-        });
-        assert!(refused.unwrap_err().error.contains("drop"));
     }
 }

@@ -34,6 +34,7 @@ pub fn body(hub: &Hub, filter: Filter, permit: OwnedSemaphorePermit) -> Body {
     let start = WatchLine::Start {
         policy: naming.policy.clone(),
         is_reporting: naming.is_reporting,
+        notes: filter.notes.clone(),
     };
     tokio::spawn(async move {
         write(sender, rows, filter, start).await;

@@ -5,6 +5,7 @@
 
 mod dhcp;
 mod interfaces;
+mod mpls;
 mod resolver;
 mod route;
 mod tcp;
@@ -12,6 +13,7 @@ mod tcp;
 use std::{fs, net::IpAddr, path::Path};
 
 pub use interfaces::uplinks;
+pub use mpls::{mpls_sysctl, takes_mpls};
 pub use resolver::parse_resolv_conf;
 pub use route::{parse_ipv6_route, parse_route};
 pub use tcp::{SSH_PORT, parse_tcp};

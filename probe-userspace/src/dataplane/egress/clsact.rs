@@ -11,21 +11,19 @@ use crate::dataplane::sys;
 
 /// Handle of cordon's filter among those of its priority: "cord".
 const HANDLE: TcHandle = TcHandle::new(0x636f, 0x7264);
-/// Filters run by ascending priority.
-pub const FIRST_PRIORITY: u16 = 1;
-/// Priorities that are tried: each may be taken by filters of another kind.
+/// Priorities that are tried, from 1 on: filters run in their order, and each may be taken by filters of another
+/// kind.
 const N_PRIORITIES: u16 = 16;
 
-/// Makes the program cordon's filter on an interface, in place of an earlier one of the same priority; the priority,
-/// from the given one on, that was free.
-pub fn put(program: &mut SchedClassifier, ifname: &str, priority: u16) -> Result<u16, DataplaneError> {
+/// Makes the program cordon's filter on an interface, in place of an earlier one; gives its priority.
+pub fn put(program: &mut SchedClassifier, ifname: &str) -> Result<u16, DataplaneError> {
     match tc::qdisc_add_clsact(ifname) {
         Ok(()) => {}
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(refused(ifname, &ProgramError::TcError(error))),
     }
     let mut last = None;
-    for priority in priority..priority.saturating_add(N_PRIORITIES) {
+    for priority in 1..=N_PRIORITIES {
         match create(program, ifname, priority) {
             Err(error) if errno(&error) == Some(libc::EEXIST) => {
                 return replace(program, ifname, priority)
@@ -96,7 +94,7 @@ fn refused(ifname: &str, error: &ProgramError) -> DataplaneError {
         },
         _ => DataplaneError::NoEgress {
             ifname: ifname.to_owned(),
-            hook: Hook::Clsact(FIRST_PRIORITY).name(),
+            hook: Hook::Clsact(0).name(),
             reason: error.to_string(),
         },
     }

@@ -88,19 +88,15 @@ impl Egress {
         })?;
         let choice = self.choice;
         let hooked = hooked(pins).into_iter().find(|hooked| hooked.ifindex == ifindex);
-        match hooked.map(|hooked| hooked.hook) {
-            Some(Hook::Tcx) => return Ok(()),
-            // Anyone may have deleted the qdisc meanwhile.
-            Some(Hook::Clsact(priority)) => {
-                return clsact::put(self.program(loaders, pins)?, &ifname, priority).map(drop);
-            }
-            None => {}
-        }
         let program = self.program(loaders, pins)?;
-        match choice {
-            EgressHook::Tcx => attach_tcx(pins, program, &ifname, ifindex),
-            EgressHook::Clsact => attach_clsact(pins, program, &ifname, ifindex),
-            EgressHook::Auto => match attach_tcx(pins, program, &ifname, ifindex) {
+        match (hooked.map(|hooked| hooked.hook), choice) {
+            (Some(Hook::Tcx), _) => Ok(()),
+            // Anyone may have deleted the filter meanwhile.
+            (Some(Hook::Clsact(_)), _) | (None, EgressHook::Clsact) => {
+                attach_clsact(pins, program, &ifname, ifindex)
+            }
+            (None, EgressHook::Tcx) => attach_tcx(pins, program, &ifname, ifindex),
+            (None, EgressHook::Auto) => match attach_tcx(pins, program, &ifname, ifindex) {
                 Err(DataplaneError::NoEgress { .. }) => attach_clsact(pins, program, &ifname, ifindex),
                 attached => attached,
             },
@@ -119,7 +115,7 @@ impl Egress {
             };
             let id = program.info().map_err(|error| failed(&error))?.id();
             match hook {
-                Hook::Clsact(priority) => clsact::put(program, &ifname, priority).map(drop)?,
+                Hook::Clsact(_) => attach_clsact(pins, program, &ifname, ifindex)?,
                 Hook::Tcx if attach::link_info(&path)?.prog_id == id => {}
                 Hook::Tcx => {
                     let link: FdLink = PinnedLink::from_pin(&path)
@@ -134,6 +130,13 @@ impl Egress {
             }
         }
         Ok(())
+    }
+
+    /// What the verifier went through, if the program was loaded by this process.
+    pub fn verified_instructions(&self) -> Option<Option<u32>> {
+        let program = self.object.as_ref()?.program(program::EGRESS)?;
+        let info = program.info().ok()?;
+        Some(info.verified_instruction_count())
     }
 
     /// Counts from now on what redirects lose, whether this process lives or not, in place of what an earlier process
@@ -317,19 +320,33 @@ fn attach_tcx(
     Ok(())
 }
 
+/// Makes a filter, or replaces the one that is there. Its directory says where it is: made after the filter, so that
+/// no directory stands for nothing. A process that dies in between leaves a filter that the next one finds by its
+/// handle.
 fn attach_clsact(
     pins: &Pins,
     program: &mut SchedClassifier,
     ifname: &str,
     ifindex: u32,
 ) -> Result<(), DataplaneError> {
-    let priority = clsact::put(program, ifname, clsact::FIRST_PRIORITY)?;
-    // A process that dies here leaves a filter without its directory: the next one finds it by its handle.
+    let priority = clsact::put(program, ifname)?;
     let path = pins.egress().join(format!("if{ifindex}-clsact-{priority}"));
-    std::fs::create_dir(&path).map_err(|error| {
-        let _ = clsact::delete(ifindex, priority);
-        DataplaneError::kernel(format!("making {}", path.display()), &error)
-    })
+    if !path.exists() {
+        std::fs::create_dir(&path).map_err(|error| {
+            let _ = clsact::delete(ifindex, priority);
+            DataplaneError::kernel(format!("making {}", path.display()), &error)
+        })?;
+    }
+    // An earlier filter was of another priority: it may be there still, and would see each packet again.
+    for (name, path) in pins.egress_entries() {
+        if let Some((its_ifindex, Hook::Clsact(its_priority))) = parse_name(&name)
+            && its_ifindex == ifindex
+            && its_priority != priority
+        {
+            remove(&name, &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Interface and hook of a name in the egress directory.

@@ -52,9 +52,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Offers frames to a world and to its reference; gives those on which they differ. The sum over all counters must
-/// be the number of frames.
-pub fn compare(world: &World, reference: &Reference, offers: &[Offer]) -> anyhow::Result<Vec<Difference>> {
+/// Offers frames to a world and to its reference; gives those on which they differ, and adds to `seen` what the
+/// reference expects. The sum over all counters must be the number of frames.
+pub fn compare(
+    world: &World,
+    reference: &Reference,
+    offers: &[Offer],
+    seen: &mut Counts,
+) -> anyhow::Result<Vec<Difference>> {
     let before = world.counts()?;
     let mut expected = Counts::new();
     let mut differs = false;
@@ -65,6 +70,9 @@ pub fn compare(world: &World, reference: &Reference, offers: &[Offer]) -> anyhow
         differs |= !is_fate_of(answer, fate);
     }
     let counted = without_caps(difference(&world.counts()?, &before));
+    for (reason, n) in &expected {
+        *seen.entry(*reason).or_default() += n;
+    }
     if !differs && counted == expected {
         return Ok(Vec::new());
     }

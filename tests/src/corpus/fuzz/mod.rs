@@ -65,7 +65,7 @@ impl Generator {
                 let other = &self.corpus[rng.below(self.corpus.len())].frame;
                 damage(rng, &mut frame, other);
             }
-            let linear = (rng.below(4) == 0).then(|| SHORTEST + rng.below(frame.len()));
+            let linear = (rng.below(4) == 0).then(|| SHORTEST + rng.below(frame.len().max(1)));
             Offer { frame, linear }
         };
         let len = offer.frame.len().clamp(SHORTEST, LONGEST);

@@ -81,6 +81,19 @@ fn tunnels(rows: &mut Vec<Row>) {
             }
         }
     }
+    for (n_tags, reason) in [(2, TunnelInner), (3, TunnelUninspected)] {
+        let inner = tagged(&vec![(number::DOT1Q, 42); n_tags], &plain(BLOCKED[0].1));
+        let frame = ip_frame(
+            ALLOWED[0].1,
+            number::UDP,
+            &udp(50_000, number::VXLAN_PORT, &vxlan(&inner)),
+        );
+        let name = format!("VXLAN of a frame with {n_tags} tags, inspected");
+        cases.push(match reason {
+            TunnelInner => drops(name, frame, reason).inspect_inner(),
+            _ => passes(name, frame, reason).inspect_inner(),
+        });
+    }
     unreadable(&mut cases);
     row(
         rows,

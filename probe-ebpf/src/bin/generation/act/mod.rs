@@ -34,12 +34,14 @@ pub fn act(ctx: &XdpContext, facts: &Facts, judgement: Judgement, bytes: u64) ->
                 stopped(ctx, facts, judgement, Reason::OverLimit)
             }
         }
-        // What answers this host's own connections must not go elsewhere.
+        // What answers this host's own connections, or tells of an error in one, must not go elsewhere.
         Reason::PolicyRedirect if may(Action::Redirect) => {
-            if reply::is_reply(ctx, facts, judgement.decision) {
-                judgement.verdict_as(Action::Pass, Reason::Reply)
-            } else {
-                judgement.verdict_as(Action::Redirect, redirect::redirect(ctx, judgement.decision))
+            match let_through::let_through(ctx, facts, judgement) {
+                Some(verdict) => verdict,
+                None => {
+                    let reason = redirect::redirect(ctx, facts, judgement.decision);
+                    judgement.verdict_as(Action::Redirect, reason)
+                }
             }
         }
         Reason::PolicyDrain if may(Action::Drain) => {

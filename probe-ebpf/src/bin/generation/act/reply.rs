@@ -8,7 +8,12 @@ use probe_ebpf::{
     parse::{Address, Facts},
 };
 
-use crate::{actions_maps::FLOWS, generation_maps::REPLIES, transport::Transport, word};
+use crate::{
+    actions_maps::{FLOWS, may_have_flow},
+    generation_maps::REPLIES,
+    transport::Transport,
+    word,
+};
 
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -16,6 +21,8 @@ const PROTO_UDP: u8 = 17;
 const PROTO_ICMPV6: u8 = 58;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REPLY_V6: u8 = 129;
+/// In both TCP and UDP.
+const LOCAL_PORT: usize = 2;
 const TCP_FLAGS: usize = 13;
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
@@ -29,7 +36,24 @@ struct Aligned(FlowKey);
 /// Whether the packet answers a connection of this host, and the policy lets such answers pass.
 #[inline(always)]
 pub fn is_reply(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
-    REPLIES.load() != 0 && !decision.is_both() && cordon_reply(ctx.ctx, word::pack(facts)) != 0
+    REPLIES.load() != 0
+        && !decision.is_both()
+        && may_be_reply(ctx, facts)
+        && cordon_reply(ctx.ctx, word::pack(facts)) != 0
+}
+
+/// Sorts out what most packets that would drop are: strangers', to the port of a service. Packets with extension headers
+/// are left to the look-up.
+#[inline(always)]
+fn may_be_reply(ctx: &XdpContext, facts: &Facts) -> bool {
+    if !matches!(facts.protocol, PROTO_TCP | PROTO_UDP) {
+        return true;
+    }
+    let offset = usize::from(facts.ip_offset) + usize::from(facts.ip_len);
+    match read_at(ctx, offset + LOCAL_PORT) {
+        Some(port) => may_have_flow(u16::from_be_bytes(port)),
+        None => false,
+    }
 }
 
 #[unsafe(no_mangle)]
