@@ -1,5 +1,6 @@
 //! `redirect`: out of another interface, to whoever scrubs there; and what happens when that interface fails.
 
+use etherparse::Ipv4Header;
 use std::time::Duration;
 
 use integration_tests::{
@@ -114,6 +115,23 @@ fn policy(target: &str) -> String {
     treat_ru("scrub", &tier("scrub", "redirect", &more))
 }
 
+/// The frame as a router sends it on: with one less to live.
+fn forwarded(frame: &[u8]) -> Vec<u8> {
+    let (ethernet, packet) = frame.split_at(14);
+    let mut sent = ethernet.to_vec();
+    if packet[0] >> 4 == 6 {
+        sent.extend(packet);
+        sent[14 + 7] -= 1;
+        return sent;
+    }
+    let (mut header, payload) = Ipv4Header::from_slice(packet).unwrap();
+    header.time_to_live -= 1;
+    header.header_checksum = header.calc_header_checksum();
+    header.write(&mut sent).unwrap();
+    sent.extend(payload);
+    sent
+}
+
 #[test]
 fn packets_arrive_at_the_scrubber_with_its_addresses() {
     let scrubbed = Scrubbed::new();
@@ -126,7 +144,7 @@ fn packets_arrive_at_the_scrubber_with_its_addresses() {
     for source in RU {
         let frame = udp_frame_of(address(source), 9, 200);
         sender.send(&frame).unwrap();
-        let expected = [SCRUBBER_MAC.as_slice(), &SCRUB_MAC, &frame[12..]].concat();
+        let expected = [SCRUBBER_MAC.as_slice(), &SCRUB_MAC, &forwarded(&frame)[12..]].concat();
         assert_eq!(
             scrubber.receive(1, PATIENCE).unwrap(),
             [expected],
@@ -196,13 +214,13 @@ fn frames_longer_than_the_target_takes_are_dropped_with_a_reason() {
     let cordon = scrubbed.start();
     scrubbed.link(&format!("set {SCRUB_IFNAME} mtu 1000"));
     scrubbed.wait_for(&cordon, "redirect_too_long", 1400);
-    let counted = scrubbed.send(&cordon, 50, 1015);
+    let counted = scrubbed.send(&cordon, 50, 1019);
     assert_eq!(
         counted.packets_of("redirect_too_long", "RU"),
         50,
-        "one byte more than the MTU and an Ethernet header: {counted}"
+        "one byte more than the MTU, an Ethernet header and a tag: {counted}"
     );
-    scrubbed.expect_redirected(&cordon, 1014);
+    scrubbed.expect_redirected(&cordon, 1018);
     scrubbed.link(&format!("set {SCRUB_IFNAME} mtu 1500"));
     scrubbed.wait_for(&cordon, "policy_redirect", 1400);
     scrubbed.expect_redirected(&cordon, 1400);
@@ -244,7 +262,7 @@ fn back_out_of_the_same_interface_is_refused_only_where_it_would_loop() {
         .unwrap();
     let books = Ledger::open(&lab.edge, &cordon, &[EDGE_IFNAME]).unwrap();
     send_all(lab, &frames);
-    let expected = [INTERNET_MAC.as_slice(), &EDGE_MAC, &frames[0][12..]].concat();
+    let expected = [INTERNET_MAC.as_slice(), &EDGE_MAC, &forwarded(&frames[0])[12..]].concat();
     let mut n_arrived = 0;
     wait_until("all are back", || {
         let arrived = internet.receive(20, Duration::from_millis(100)).unwrap();

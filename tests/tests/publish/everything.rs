@@ -21,15 +21,10 @@ fn programs_stay_below_their_size() {
     dataplane.publish(&image, None).unwrap();
     let programs = dataplane.programs().unwrap();
     let names: Vec<&str> = programs.iter().map(|program| program.name).collect();
+    // Without an interface there is no egress program yet.
     assert_eq!(
         names,
-        [
-            "cordon_entry",
-            "cordon_egress",
-            "cordon_gen",
-            "cordon_sample",
-            "cordon_out"
-        ]
+        ["cordon_entry", "cordon_gen", "cordon_sample", "cordon_out"]
     );
     for program in programs {
         println!("{program:?}");
