@@ -4,7 +4,7 @@
 //! The plain path pays for one location look-up and one cell; everything else is asked only if the decision
 //! would not be to pass.
 
-use aya_ebpf::{btf_maps::lpm_trie::Key, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key, programs::XdpContext};
 use probe_common::{Action, Decision, Reason, Verdict, class, profile};
 use probe_ebpf::{
     parse::{Address, Facts, destination, wire_source},
@@ -13,12 +13,15 @@ use probe_ebpf::{
 
 use crate::{
     env::Env,
-    generation_maps::{HAS_DENIES, HAS_STAGES, INSPECT_INNER, LOCATION_V4, LOCATION_V6, STAGES, cell},
+    generation_maps::{
+        HAS_DENIES, HAS_STAGES, INSPECT_INNER, LOCATION_V4, LOCATION_V6, SCOPE_DIMENSIONS, STAGES, cell,
+    },
     inner::{Inner, inner},
     reconsider::reconsider,
     scope::{self, Endpoint, Heading},
     shared_maps::{is_failsafe, is_failsafe_source},
     transport::Transport,
+    word,
 };
 
 /// What is decided about a packet.
@@ -99,24 +102,24 @@ pub fn judge(ctx: &XdpContext, facts: &Facts, ifindex: u32, env: &mut Env) -> Ju
             Judgement::without_class(Decision::DROP, Reason::Halted)
         };
     }
-    let row = scope::row(ifindex, &Received { ctx, facts });
+    let row = row_of(ctx, facts, ifindex);
     let judgement = judge_address(source, row, env);
-    if matches!(judgement.reason, Reason::PolicyPass) {
-        if is_tunnel(ctx, facts) {
-            return judge_tunnel(ctx, facts, judgement, row, env);
-        }
-        return judgement;
-    }
+    let is_plain = matches!(judgement.reason, Reason::PolicyPass);
     // What comes to pass in another way is no way round the look inside.
-    let goes_on = matches!(
-        judgement.reason,
-        Reason::Exempt | Reason::PolicyCount | Reason::PolicyMark | Reason::WithinLimit
-    );
-    if INSPECT_INNER.load() != 0 && goes_on && is_tunnel(ctx, facts) {
+    let looks_inside = is_plain
+        || INSPECT_INNER.load() != 0
+            && matches!(
+                judgement.reason,
+                Reason::Exempt | Reason::PolicyCount | Reason::PolicyMark | Reason::WithinLimit
+            );
+    if looks_inside && is_tunnel(ctx, facts) {
         let inner = judge_tunnel(ctx, facts, judgement, row, env);
-        if matches!(inner.reason, Reason::TunnelInner) {
+        if is_plain || matches!(inner.reason, Reason::TunnelInner) {
             return inner;
         }
+    }
+    if is_plain {
+        return judgement;
     }
     if !is_pass(judgement.decision) && env.with_shared() && is_wire_failsafe(ctx, facts) {
         return Judgement {
@@ -127,6 +130,30 @@ pub fn judge(ctx: &XdpContext, facts: &Facts, ifindex: u32, env: &mut Env) -> Ju
     }
     judgement
 }
+
+/// The row of a packet; `None` if none is known.
+#[inline(always)]
+fn row_of(ctx: &XdpContext, facts: &Facts, ifindex: u32) -> Option<u32> {
+    if SCOPE_DIMENSIONS.load() == 0 {
+        return Some(scope::NO_SERVICE);
+    }
+    let row = cordon_row(ctx.ctx, word::pack(facts), ifindex);
+    (row != NO_ROW).then_some(row)
+}
+
+/// A function of its own for the verifier: four tables that may know the packet or not are many paths, and all that
+/// follows would be gone through once for each of them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_row(ctx: *mut xdp_md, packet: u64, ifindex: u32) -> u32 {
+    let packet = Received {
+        ctx: &XdpContext::new(ctx),
+        facts: &word::unpack(packet),
+    };
+    scope::row(ifindex, &packet).unwrap_or(NO_ROW)
+}
+
+const NO_ROW: u32 = u32::MAX;
 
 /// Whether the source on the wire is failsafe, if the one that is judged was inside of it.
 #[inline(always)]

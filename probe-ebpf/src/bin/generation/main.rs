@@ -65,26 +65,28 @@ pub fn cordon_gen(ctx: XdpContext) -> u32 {
         Ok(facts) => facts,
         Err(answer) => return answered(&ctx, &answer),
     };
-    if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) {
-        return told(&ctx, &facts, MARTIAN);
-    }
-    let ifindex = ctx.ingress_ifindex() as u32;
-    let judgement = judge(&ctx, &facts, ifindex, &mut Env::live());
-    // The verdicts of most packets, each with an exit of its own, where all that follows from the reason is known.
-    match judgement.reason {
-        Reason::PolicyPass => {
-            let verdict = judgement.verdict_as(Action::Pass, Reason::PolicyPass);
-            told(&ctx, &facts, verdict)
-        }
-        Reason::PolicyDrop => {
-            if let Some(verdict) = let_through::let_through(&ctx, &facts, judgement) {
+    let verdict = if MARTIANS.load() != 0 && is_own_source(&ctx, &facts) {
+        MARTIAN
+    } else {
+        let ifindex = ctx.ingress_ifindex() as u32;
+        let judgement = judge(&ctx, &facts, ifindex, &mut Env::live());
+        // The verdicts of most packets, each with an exit of its own, where all that follows from the reason is known.
+        match judgement.reason {
+            Reason::PolicyPass => {
+                let verdict = judgement.verdict_as(Action::Pass, Reason::PolicyPass);
                 return told(&ctx, &facts, verdict);
             }
-            let verdict = judgement.verdict_as(Action::Drop, Reason::PolicyDrop);
-            told(&ctx, &facts, verdict)
+            Reason::PolicyDrop => match let_through::let_through(&ctx, &facts, judgement) {
+                Some(verdict) => verdict,
+                None => {
+                    let verdict = judgement.verdict_as(Action::Drop, Reason::PolicyDrop);
+                    return told(&ctx, &facts, verdict);
+                }
+            },
+            _ => return carried_out(&ctx, &facts, judgement),
         }
-        _ => carried_out(&ctx, &facts, judgement),
-    }
+    };
+    told(&ctx, &facts, verdict)
 }
 
 /// The exit for a packet to which something may be done.
@@ -137,10 +139,7 @@ fn answered(ctx: &XdpContext, answer: &Answer) -> u32 {
 /// What an event will tell of a packet, if it is drawn.
 #[inline(always)]
 fn draft(ctx: &XdpContext, facts: &Facts, is_plain_pass: bool) -> Draft {
-    if !Draft::is_drawn(is_plain_pass) {
-        return Draft::NONE;
-    }
-    Draft::new(Transport::of(ctx, facts), facts.vlan)
+    Draft::of(ctx, facts, is_plain_pass)
 }
 
 /// Judges a sample: a [`SampleHeader`] and a frame. Counts nothing and changes nothing; the return value is a

@@ -18,7 +18,7 @@ use crate::{
 const PROTO_TCP: u8 = 6;
 const PROTO_UDP: u8 = 17;
 /// The row of packets that are for no service.
-const NO_SERVICE: u32 = 0;
+pub const NO_SERVICE: u32 = 0;
 
 /// Protocol and port of this host's side.
 #[derive(Clone, Copy)]

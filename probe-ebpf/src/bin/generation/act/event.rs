@@ -1,16 +1,20 @@
 //! Events: some verdicts, told to the daemon.
 
-use aya_ebpf::helpers::bpf_get_prandom_u32;
+use aya_ebpf::{bindings::xdp_md, helpers::bpf_get_prandom_u32, programs::XdpContext};
 use probe_common::{
     Event, SampleVerdict, Verdict, cap, event_counter, leading_bits_v4, leading_bits_v6, scope::UNTAGGED,
 };
-use probe_ebpf::{clock, parse::Address};
+use probe_ebpf::{
+    clock,
+    parse::{Address, Facts},
+};
 
 use super::cap::take;
 use crate::{
     actions_maps::{EVENT_COUNTERS, EVENTS},
     generation_maps::{EVENT_BITS_V4, EVENT_BITS_V6, EVENT_COST_NS, EVENTS_DROPS, EVENTS_PASSES, META},
     transport::Transport,
+    word,
 };
 
 /// How far events may run ahead of their rate: a tenth of a second's worth at once.
@@ -30,9 +34,6 @@ const DRAWN: u64 = 1 << 63;
 pub struct Draft(u64);
 
 impl Draft {
-    /// No event.
-    pub const NONE: Self = Self(0);
-
     /// Draws whether a packet is reported.
     #[inline(always)]
     pub fn is_drawn(is_plain_pass: bool) -> bool {
@@ -42,6 +43,15 @@ impl Draft {
             EVENTS_DROPS.load()
         };
         one_in != 0 && (one_in == 1 || is_drawn(one_in))
+    }
+
+    /// Draws whether a packet is reported, and takes down what its event tells.
+    #[inline(always)]
+    pub fn of(ctx: &XdpContext, facts: &Facts, is_plain_pass: bool) -> Self {
+        if EVENTS_PASSES.load() == 0 && EVENTS_DROPS.load() == 0 {
+            return Self(0);
+        }
+        Self(cordon_draft(ctx.ctx, word::pack(facts), u32::from(is_plain_pass)))
     }
 
     /// Takes down what an event tells of a packet that was drawn, before an action changes it. `vlan`: the outermost
@@ -73,6 +83,18 @@ impl Draft {
         let verdict = u64::from(SampleVerdict::pack(verdict, 0).0);
         cordon_tell(high, low, self.0 | family, verdict | bytes << 32, ifindex);
     }
+}
+
+/// A function of its own for the verifier: it forgets here whether the packet was drawn, instead of going through all
+/// actions once for each answer.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_draft(ctx: *mut xdp_md, packet: u64, is_plain_pass: u32) -> u64 {
+    if !Draft::is_drawn(is_plain_pass != 0) {
+        return 0;
+    }
+    let facts = word::unpack(packet);
+    Draft::new(Transport::of(&XdpContext::new(ctx), &facts), facts.vlan).0
 }
 
 /// Drawn with a chance of one in `one_in`.

@@ -24,50 +24,43 @@ use crate::{generation_maps::may, judge::Judgement, transport::Transport};
 /// Carries out a judgement. `bytes` is the length that the packet came with.
 #[inline(always)]
 pub fn act(ctx: &XdpContext, facts: &Facts, judgement: Judgement, bytes: u64) -> Verdict {
-    match judgement.reason {
-        Reason::PolicyDrop => stopped(ctx, facts, judgement, Reason::PolicyDrop),
-        Reason::PolicyMark if may(Action::Mark) => mark::mark(ctx, facts, judgement),
+    // What is done unless the packet is one of those that pass all the same, which is asked in one place.
+    let reason = match judgement.reason {
+        Reason::PolicyMark if may(Action::Mark) => return mark::mark(ctx, facts, judgement),
         Reason::WithinLimit if may(Action::Limit) => {
             if limit::is_within(facts.source, judgement, bytes) {
-                judgement.verdict()
-            } else {
-                stopped(ctx, facts, judgement, Reason::OverLimit)
+                return judgement.verdict();
             }
+            Reason::OverLimit
         }
-        // What answers this host's own connections, or tells of an error in one, must not go elsewhere.
-        Reason::PolicyRedirect if may(Action::Redirect) => {
-            match let_through::let_through(ctx, facts, judgement) {
-                Some(verdict) => verdict,
-                None => {
-                    let reason = redirect::redirect(ctx, facts, judgement.decision);
-                    judgement.verdict_as(Action::Redirect, reason)
-                }
-            }
-        }
+        Reason::PolicyRedirect if may(Action::Redirect) => Reason::PolicyRedirect,
         Reason::PolicyDrain if may(Action::Drain) => {
-            if Transport::of(ctx, facts).opens() {
-                stopped(ctx, facts, judgement, Reason::PolicyDrain)
-            } else {
-                judgement.verdict_as(Action::Drain, Reason::DrainPass)
+            if !Transport::of(ctx, facts).opens() {
+                return judgement.verdict_as(Action::Drain, Reason::DrainPass);
             }
+            Reason::PolicyDrain
         }
-        Reason::PolicyReject if may(Action::Reject) => {
-            let verdict = stopped(ctx, facts, judgement, Reason::PolicyReject);
-            if matches!(verdict.reason, Reason::PolicyReject) && !answer::answer(ctx, facts) {
-                return judgement.verdict_as(Action::Reject, Reason::RejectSilent);
-            }
-            verdict
-        }
+        Reason::PolicyReject if may(Action::Reject) => Reason::PolicyReject,
         Reason::Halted if let_through::is_icmp_error(ctx, facts) && cap::take_icmp_error() => {
-            Verdict::without_class(Action::Pass, Reason::HaltedIcmpError)
+            return Verdict::without_class(Action::Pass, Reason::HaltedIcmpError);
         }
         Reason::PolicyMark
         | Reason::WithinLimit
         | Reason::PolicyRedirect
         | Reason::PolicyDrain
-        | Reason::PolicyReject => judgement.verdict_as(Action::Drop, Reason::PolicyDrop),
-        _ => judgement.verdict(),
+        | Reason::PolicyReject => return judgement.verdict_as(Action::Drop, Reason::PolicyDrop),
+        _ => return judgement.verdict(),
+    };
+    // What answers this host's own connections, or tells of an error in one, must not go elsewhere either.
+    if let Some(verdict) = let_through::let_through(ctx, facts, judgement) {
+        return verdict;
     }
+    let reason = match reason {
+        Reason::PolicyRedirect => redirect::redirect(ctx, facts, judgement.decision),
+        Reason::PolicyReject if !answer::answer(ctx, facts) => Reason::RejectSilent,
+        reason => reason,
+    };
+    judgement.verdict_as(judgement.decision.action(), reason)
 }
 
 /// The verdict of a sample: the judgement, with nothing carried out.
@@ -78,14 +71,5 @@ pub fn verdict_of_sample(ctx: &XdpContext, facts: &Facts, judgement: Judgement) 
             judgement.verdict_as(Action::Drain, Reason::DrainPass)
         }
         _ => judgement.verdict(),
-    }
-}
-
-/// The verdict for a packet that would be stopped for a reason: some pass all the same.
-#[inline(always)]
-fn stopped(ctx: &XdpContext, facts: &Facts, judgement: Judgement, reason: Reason) -> Verdict {
-    match let_through::let_through(ctx, facts, judgement) {
-        Some(verdict) => verdict,
-        None => judgement.verdict_as(judgement.decision.action(), reason),
     }
 }
