@@ -203,21 +203,16 @@ pub(super) fn all_places() -> Vec<Place<'static>> {
 }
 
 /// The sets that a packet may stand for. One whose ports cannot be read shares its row with all that may be for the
-/// same services, whatever their protocol.
+/// same services, TCP or UDP. One whose protocol is hidden too has a key of its own.
 pub(super) fn possible_sets(policy: &Policy, place: Place<'_>, wire: Wire) -> Vec<u64> {
     let set = set_of_services(policy, place, wire);
     if !matches!(wire, (Some(6 | 17), None)) {
         return vec![set];
     }
     let of_ports = |protocol: u8| PORTS.map(move |port| (Some(protocol), Some(port)));
-    let plain = [1, 47, 253].map(|protocol| (Some(protocol), None));
-    let vague: [(Wire, Vec<Wire>); 3] = [
+    let vague: [(Wire, Vec<Wire>); 2] = [
         ((Some(6), None), of_ports(6).collect()),
         ((Some(17), None), of_ports(17).collect()),
-        (
-            (None, None),
-            of_ports(6).chain(of_ports(17)).chain(plain).collect(),
-        ),
     ];
     let mut sets = Vec::new();
     for place in all_places() {
