@@ -86,11 +86,18 @@ fn edges(prefix: IpNet) -> [IpAddr; 4] {
     }
 }
 
-/// Whether the parser answers for a source before the location is asked: link-local addresses.
+/// Whether a source is judged by its own place: not so link-local and loopback addresses, and IPv6 addresses that hold
+/// an IPv4 one (6to4, Teredo, NAT64).
 fn has_class(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => !address.is_link_local(),
-        IpAddr::V6(address) => !address.is_unicast_link_local(),
+        IpAddr::V4(address) => !address.is_link_local() && !address.is_loopback(),
+        IpAddr::V6(address) => {
+            let holds_ipv4 = matches!(
+                address.segments(),
+                [0x2002, ..] | [0x2001, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..]
+            );
+            !address.is_unicast_link_local() && !address.is_loopback() && !holds_ipv4
+        }
     }
 }
 
