@@ -133,6 +133,26 @@ fn forwarded(frame: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn what_has_no_hop_left_is_not_sent_on() {
+    let scrubbed = Scrubbed::new();
+    let cordon = scrubbed.start();
+    let lab = &scrubbed.edge.lab;
+    let scrubber = FrameSocket::open(&scrubbed.scrubber, SCRUBBER_IFNAME).unwrap();
+    let books = open_books(lab, &cordon);
+    // One hop: the scrubber must not get it with none.
+    let [mut v4, mut v6] = RU.map(|source| udp_frame_of(address(source), 9, 100));
+    v4[22] = 1;
+    let (header, _) = Ipv4Header::from_slice(&v4[14..]).unwrap();
+    v4[24..26].copy_from_slice(&header.calc_header_checksum().to_be_bytes());
+    v6[21] = 1;
+    send_all(lab, &[v4, v6]);
+    let counted = balance(lab, &cordon, &books);
+    assert_eq!(counted.packets_of("redirect_loop", "RU"), 2, "{counted}");
+    let arrived = scrubber.receive(1, Duration::from_millis(100)).unwrap();
+    assert!(arrived.is_empty(), "{arrived:?}");
+}
+
+#[test]
 fn packets_arrive_at_the_scrubber_with_its_addresses() {
     let scrubbed = Scrubbed::new();
     let cordon = scrubbed.start();
