@@ -12,6 +12,7 @@ pub mod packet;
 pub mod parse;
 pub mod record;
 pub mod skb;
+pub mod slot;
 pub mod tunnel;
 
 /// Every program needs one; the verifier would refuse a program that can get here.

@@ -12,8 +12,7 @@ use aya_ebpf::{
     macros::{classifier, raw_tracepoint},
     programs::{RawTracePointContext, TcContext},
 };
-use probe_common::StateWord;
-use probe_ebpf::clock;
+use probe_ebpf::slot;
 
 mod flows;
 #[path = "../../maps/egress.rs"]
@@ -32,14 +31,8 @@ pub fn cordon_egress(ctx: TcContext) -> i32 {
     let Some(state) = STATE.get_ptr(0) else {
         return TC_ACT_UNSPEC;
     };
-    // SAFETY: element 0 of the `STATE` map lives as long as the program. Volatile: one read, no second one that
-    // could see another publish.
-    let word = StateWord::unpack(unsafe { (&raw const (*state).word).read_volatile() });
-    let slot = if word.deadline_s == 0 {
-        word.active
-    } else {
-        word.effective(clock::boot_ns())
-    };
+    // SAFETY: this is that element.
+    let slot = unsafe { slot::in_force(state) };
     // A constant index in each branch lets the kernel patch direct jumps (`bpf_tail_call_direct_fixup`).
     // SAFETY: nothing that needs dropping is alive.
     unsafe {

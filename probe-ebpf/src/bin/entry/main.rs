@@ -9,13 +9,14 @@
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use probe_common::{
-    Action, FOREVER, Reason, StateWord, Verdict,
+    Action, FOREVER, Reason, Verdict,
     scope::{ONLY_LISTED, vlan_key},
 };
 use probe_ebpf::{
     clock,
     parse::{WithoutGeneration, outermost_vlan, parse},
     record::record,
+    slot,
 };
 
 #[path = "../../maps/entry.rs"]
@@ -36,14 +37,8 @@ pub fn cordon_entry(ctx: XdpContext) -> u32 {
     let Some(state) = STATE.get_ptr(0) else {
         return xdp_action::XDP_ABORTED;
     };
-    // SAFETY: element 0 of the `STATE` map lives as long as the program. Volatile: one read, no second one that
-    // could see another publish.
-    let word = StateWord::unpack(unsafe { (&raw const (*state).word).read_volatile() });
-    let slot = if word.deadline_s == 0 {
-        word.active
-    } else {
-        word.effective(clock::boot_ns())
-    };
+    // SAFETY: this is that element.
+    let slot = unsafe { slot::in_force(state) };
     // A constant index in each branch lets the kernel patch direct jumps (`bpf_tail_call_direct_fixup`).
     // SAFETY: nothing that needs dropping is alive.
     unsafe {
@@ -55,7 +50,7 @@ pub fn cordon_entry(ctx: XdpContext) -> u32 {
             _ => {}
         }
     }
-    // SAFETY: as above; the daemon stores these as whole words.
+    // SAFETY: the element lives as long as the program; the daemon stores these as whole words.
     let (halted_until_s, wall_offset_ns) = unsafe {
         (
             (&raw const (*state).halted_until_s).read_volatile(),
