@@ -1,12 +1,14 @@
 //! The command line: a file per verb. Arguments are parsed, resolved against the host file, then acted upon.
 
 mod apply;
+mod bundle;
 mod check;
 mod confirm;
 mod detach;
 mod explain;
 mod halt;
 mod init;
+mod key;
 mod observe;
 mod output;
 mod remote;
@@ -77,6 +79,8 @@ enum Command {
     Halt(halt::Halt),
     Resume(resume::Resume),
     Detach(detach::Detach),
+    Bundle(bundle::Bundle),
+    Key(key::Key),
 }
 
 impl Globals {
@@ -132,6 +136,8 @@ impl Command {
             Self::Halt(verb) => verb.execute(globals),
             Self::Resume(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
+            Self::Bundle(verb) => verb.execute(globals),
+            Self::Key(verb) => verb.execute(globals),
         }
     }
 }
