@@ -148,18 +148,18 @@ pub fn judge(
         }
     }
     if manifest.issued.0 > now.0.saturating_add(MAX_SKEW_S) {
-        let message = format!("the bundle is issued on {}; now it is {now}", manifest.issued);
+        let message = format!("the bundle is from the future: now it is {now}");
         let fix = "correct the clock of this host, or of the one that built the bundle";
         return rejected(Reason::NotYetValid, manifest.issued.to_string(), message, fix);
     }
     if let Content::Policy(content) = &manifest.content {
         if let Some(not_before) = content.not_before.filter(|not_before| now < *not_before) {
-            let message = format!("the bundle is not valid before {not_before}; now it is {now}");
+            let message = format!("the bundle is not valid yet: now it is {now}");
             let fix = "send it again then, or correct the clock of this host";
             return rejected(Reason::NotYetValid, not_before.to_string(), message, fix);
         }
         if content.expires <= now {
-            let message = format!("the bundle ended on {}; now it is {now}", content.expires);
+            let message = format!("the bundle has ended: now it is {now}");
             let fix = "issue a new revision";
             return rejected(Reason::Expired, content.expires.to_string(), message, fix);
         }

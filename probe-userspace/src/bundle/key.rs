@@ -126,6 +126,8 @@ impl PublicKey {
     }
 }
 
+const SECRET_KEY_BYTES: usize = 158;
+
 /// A secret key that can sign. It has no text form but that of its file.
 pub struct SecretKey(minisign::SecretKey);
 
@@ -160,25 +162,31 @@ impl SecretKey {
 
     /// Reads a secret key file, as minisign writes it.
     pub fn from_file_text(text: &str, password: Option<&str>) -> Result<Self, SecretKeyError> {
-        let boxed = || minisign::SecretKeyBox::from(text.to_owned());
-        if let Ok(key) = boxed().into_unencrypted_secret_key() {
-            return Ok(Self(key));
-        }
+        let unusable = |why: String| SecretKeyError::Unusable(why);
         let key_line = text.lines().nth(1).unwrap_or_default();
-        let Some(bytes) = decode_base64::<158>(key_line) else {
-            return Err(SecretKeyError::Unusable(
-                "this is no secret key of minisign".to_owned(),
-            ));
+        let Some(bytes) = decode_base64::<SECRET_KEY_BYTES>(key_line) else {
+            return Err(unusable("this is no secret key of minisign".to_owned()));
         };
-        let is_protected = bytes[2..4] == *b"Sc";
-        match password {
-            None if is_protected => Err(SecretKeyError::PasswordNeeded),
-            Some(password) if is_protected => match boxed().into_secret_key(Some(password.to_owned())) {
-                Ok(key) => Ok(Self(key)),
-                Err(error) => Err(SecretKeyError::Unusable(error.to_string())),
-            },
-            _ => Err(SecretKeyError::Unusable("the secret key is damaged".to_owned())),
-        }
+        let failed = |error: minisign::PError| unusable(format!("the secret key is damaged: {error}"));
+        let boxed = minisign::SecretKeyBox::from(text.to_owned());
+        let key = match (&bytes[2..4], password) {
+            // Minisign up to 0.11 leaves the checksum out where there is no password. What is damaged shows when a
+            // signature is checked, right after it is made.
+            ([0, 0], _) if bytes[SECRET_KEY_BYTES - 32..] == [0; 32] => {
+                minisign::SecretKey::from_bytes(&bytes).map_err(failed)?
+            }
+            ([0, 0], _) => boxed.into_unencrypted_secret_key().map_err(failed)?,
+            (b"Sc", None) => return Err(SecretKeyError::PasswordNeeded),
+            (b"Sc", Some(password)) => boxed
+                .into_secret_key(Some(password.to_owned()))
+                .map_err(|error| unusable(error.to_string()))?,
+            _ => {
+                return Err(unusable(
+                    "the secret key is protected in a way that cordon does not know".to_owned(),
+                ));
+            }
+        };
+        Ok(Self(key))
     }
 
     /// Its public half.

@@ -1,6 +1,6 @@
 //! Lists of prefixes: one in each line, nothing else but empty lines and comments that begin with `#`.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -17,17 +17,11 @@ pub struct Budget {
     n_v6: usize,
 }
 
-/// Reads a list. Gives all remarks in one pass; no prefixes if there is one.
+/// Reads a list. Gives all remarks in one pass; no prefixes if there is one. Prefixes come out in ascending order.
 pub fn read(file: &str, text: &str, budget: &mut Budget) -> Result<Vec<IpNet>, Vec<Diagnostic>> {
     let mut remarks = Vec::new();
-    let mut prefixes = Vec::new();
-    let mut lines: HashMap<IpNet, u32> = HashMap::new();
+    let mut prefixes: Vec<(IpNet, u32)> = Vec::new();
     for (line, written) in (1u32..).zip(text.lines()) {
-        let place = || Place {
-            file: file.to_owned(),
-            line,
-            column: 1,
-        };
         let content = written.split('#').next().unwrap_or_default().trim();
         if content.is_empty() {
             continue;
@@ -38,20 +32,10 @@ pub fn read(file: &str, text: &str, budget: &mut Budget) -> Result<Vec<IpNet>, V
         let prefix = match parse_prefix(content) {
             Ok(prefix) => prefix,
             Err((message, fix)) => {
-                remarks.push(Diagnostic::error(place(), shorten(content), message, fix));
+                remarks.push(remark(file, line, content, message, fix));
                 continue;
             }
         };
-        if let Some(first) = lines.insert(prefix, line) {
-            let message = format!("the prefix is already in line {first}");
-            remarks.push(Diagnostic::error(
-                place(),
-                shorten(content),
-                message,
-                "remove one of the two",
-            ));
-            continue;
-        }
         let n_prefixes = match prefix.addr() {
             IpAddr::V4(_) => &mut budget.n_v4,
             IpAddr::V6(_) => &mut budget.n_v6,
@@ -59,21 +43,47 @@ pub fn read(file: &str, text: &str, budget: &mut Budget) -> Result<Vec<IpNet>, V
         *n_prefixes += 1;
         if *n_prefixes > MAX_PREFIXES {
             let message = format!("more than {MAX_PREFIXES} prefixes of this family");
-            remarks.push(Diagnostic::error(
-                place(),
-                shorten(content),
-                message,
-                "join prefixes",
-            ));
+            remarks.push(remark(file, line, content, message, "join prefixes"));
             break;
         }
-        prefixes.push(prefix);
+        prefixes.push((prefix, line));
     }
-    if remarks.is_empty() {
-        Ok(prefixes)
-    } else {
-        Err(remarks)
+    prefixes.sort_unstable();
+    for pair in prefixes.windows(2) {
+        if let [(first, first_line), (second, line)] = pair
+            && first == second
+            && remarks.len() < MAX_REMARKS
+        {
+            let message = format!("the prefix is already in line {first_line}");
+            remarks.push(remark(
+                file,
+                *line,
+                &second.to_string(),
+                message,
+                "remove one of the two",
+            ));
+        }
     }
+    remarks.sort_by(|a, b| a.place.cmp(&b.place));
+    match remarks.is_empty() {
+        true => Ok(prefixes.into_iter().map(|(prefix, _)| prefix).collect()),
+        false => Err(remarks),
+    }
+}
+
+fn remark(
+    file: &str,
+    line: u32,
+    value: &str,
+    message: impl Into<String>,
+    fix: impl Into<String>,
+) -> Diagnostic {
+    let place = Place {
+        file: file.to_owned(),
+        line,
+        column: 1,
+    };
+    Diagnostic::error(place, shorten(value), message, fix)
 }
 
 #[cfg(test)]
