@@ -5,6 +5,7 @@
 //! parent, and what a killed process leaves on disk (a bpffs mount) the next one sweeps away.
 
 pub mod bench;
+pub mod bundle_writer;
 pub mod cordon_process;
 pub mod counters;
 pub mod demo;

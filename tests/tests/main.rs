@@ -4,6 +4,8 @@
     reason = "an unwrap in a test is an assertion with a stack trace, in its helper functions too"
 )]
 
+/// Signed bundles: bad ones, altered ones, and stock minisign.
+mod bundle;
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
 /// The command line.

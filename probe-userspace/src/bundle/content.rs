@@ -77,7 +77,10 @@ impl<'p> Bundle<'p> {
                         .map_err(|remarks| Rejected::with_remarks(Reason::MalformedList, remarks))?;
                     bundle.lists.insert(name.clone(), prefixes);
                 }
-                SectionName::Database => bundle.database = Some(bytes),
+                SectionName::Database => {
+                    check_database(file, &bytes)?;
+                    bundle.database = Some(bytes);
+                }
                 SectionName::Manifest => {}
             }
         }
@@ -219,6 +222,28 @@ fn section_bytes<'p>(
         ));
     }
     Ok(bytes)
+}
+
+/// Begins the last part of every MaxMind DB, which is at most so many bytes long.
+const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
+const MAX_METADATA_BYTES: usize = 128 << 10;
+
+/// Whether it looks like a database at all, and not like the error page of a web server. The geo module reads it.
+fn check_database(file: &str, bytes: &[u8]) -> Result<(), Rejected> {
+    let end = &bytes[bytes.len().saturating_sub(MAX_METADATA_BYTES)..];
+    if end
+        .windows(METADATA_MARKER.len())
+        .any(|window| window == METADATA_MARKER)
+    {
+        return Ok(());
+    }
+    Err(Rejected::new(
+        Reason::MalformedDatabase,
+        Place::file(&section_file(file, &SectionName::Database)),
+        "",
+        "this is no MaxMind DB file: the mark of its metadata is missing",
+        "put the unpacked `.mmdb` file there",
+    ))
 }
 
 /// Text of policy or groups: within the bounds of a policy file.

@@ -77,6 +77,8 @@ reasons! {
     MalformedList = "malformed-list",
     /// The groups are refused.
     MalformedGroups = "malformed-groups",
+    /// The database is none.
+    MalformedDatabase = "malformed-database",
     /// The policy is refused.
     MalformedPolicy = "malformed-policy",
     /// The host has a later revision.

@@ -197,7 +197,7 @@ fn malformed_minisig_files_are_named() {
             with(2, &format!("trusted comment: {}", "x".repeat(257))),
             "longer than 256",
         ),
-        (with(3, ""), "line 4 must be 64 bytes"),
+        (with(3, "AAAA"), "line 4 must be 64 bytes"),
     ] {
         let malformed = Signature::from_minisig(&text).unwrap_err();
         assert!(malformed.message.contains(expected), "{text}: {malformed:?}");
