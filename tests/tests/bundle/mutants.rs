@@ -60,7 +60,9 @@ fn n_mutants() -> usize {
 
 /// Random numbers of a seed that is printed; `CORDON_SEED` brings one back.
 fn seeded() -> Rng {
-    let asked = env::var("CORDON_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let asked = env::var("CORDON_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("a number"));
     let seed = asked.unwrap_or_else(seed_from_time);
     println!("CORDON_SEED={seed}");
     Rng::new(seed)

@@ -18,12 +18,13 @@ pub const DEBIAN_PREFIX: &str = "/usr";
 pub const LINKED_TOOLCHAIN: &str = "cordon-bpf";
 
 /// What Debian must have, and why.
-pub const DEBIAN_PACKAGES: [(&str, &str); 5] = [
+pub const DEBIAN_PACKAGES: [(&str, &str); 6] = [
     ("rustc-web", "compiler"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "source of its standard library"),
     ("llvm-22-dev", "LLVM that bpf-linker is built on"),
     ("iproute2", "`ip`, for the lab"),
+    ("minisign", "the stock one, for the tests of signatures"),
 ];
 
 /// The toolchain that builds the eBPF side.

@@ -359,14 +359,9 @@ fn compressed(corpus: &mut Corpus) {
             draft.sections[0].expanded = Some(content.clone());
         },
     );
-    corpus.geo(
-        S6,
-        "a frame that is stored as a database",
-        Reason::MalformedDatabase,
-        |draft| {
-            draft.sections[0] = RawSection::raw("database", frame);
-        },
-    );
+    corpus.geo(S6, "half a database", Reason::MalformedDatabase, |draft| {
+        draft.sections[0] = RawSection::raw("database", &content[..content.len() / 2]);
+    });
     let mut large = RawBundle::signed(1, Draft::policy().payload(), &[&corpus.one]);
     large.payload_len = Some(0);
     large.payload.clear();
