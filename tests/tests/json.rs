@@ -10,8 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 13] = [
     "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "detach",
+    "bundle", "key",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {

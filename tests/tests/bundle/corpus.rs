@@ -49,9 +49,8 @@ fn every_bad_bundle_is_refused_for_its_own_reason() {
                 for remark in &rejected.remarks {
                     assert!(!remark.message.ends_with('.'), "{remark}");
                     // What the policy's own reader says has goldens of its own.
-                    match rejected.reason {
-                        Reason::MalformedPolicy => writeln!(found, "{}", remark.place).unwrap(),
-                        _ => writeln!(found, "{remark}").unwrap(),
+                    if rejected.reason != Reason::MalformedPolicy {
+                        writeln!(found, "{remark}").unwrap();
                     }
                 }
             }

@@ -1,4 +1,5 @@
 use cordon::bundle::Reason;
+use integration_tests::bundle_writer::POLICY;
 
 use super::{Corpus, replace};
 
@@ -153,21 +154,18 @@ fn targets(corpus: &mut Corpus) {
 }
 
 fn sections(corpus: &mut Corpus) {
+    let size = format!("bytes = {}", POLICY.len());
     let mut named = |name: &str, from: &str, to: &str| {
         corpus.policy(S7, name, Reason::MalformedManifest, |draft| {
             draft.named = Some(replace(&draft.tables(), from, to));
         });
     };
-    named("a section's size in quotes", "bytes = 14", "bytes = \"14\"");
-    named("a section's negative size", "bytes = 14", "bytes = -14");
-    named(
-        "a section's size beyond 256 MiB",
-        "bytes = 14",
-        "bytes = 268435457",
-    );
+    named("a section's size in quotes", &size, "bytes = \"14\"");
+    named("a section's negative size", &size, "bytes = -14");
+    named("a section's size beyond 256 MiB", &size, "bytes = 268435457");
     named(
         "sections that come to more than 256 MiB",
-        "bytes = 14",
+        &size,
         "bytes = 268435456",
     );
     named("a digest in capitals", "sha256 = \"", "sha256 = \"A");

@@ -306,7 +306,7 @@ fn other_payloads(corpus: &mut Corpus) {
         bundle.payload.push(b'\n')
     });
     corpus.altered(S3, "the payload's last byte missing", bad, |bundle| {
-        drop(bundle.payload.pop())
+        bundle.payload.truncate(bundle.payload.len() - 1)
     });
     corpus.altered(S3, "no payload", bad, |bundle| bundle.payload.clear());
     let payload = Draft::policy().payload();
