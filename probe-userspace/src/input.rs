@@ -37,14 +37,22 @@ impl Unreadable {
 /// The text of a policy or host file.
 pub fn read_text(path: &Path) -> Result<String, Unreadable> {
     let file = path.display().to_string();
-    let failed = |error: io::Error| Unreadable {
-        is_missing: error.kind() == io::ErrorKind::NotFound,
-        diagnostic: Diagnostic::error(Place::file(&file), "", error.to_string(), ""),
-    };
-    let refused = |diagnostic| Unreadable {
+    let bytes = read_bytes(path, MAX_FILE_BYTES)?;
+    policy::decode(&file, &bytes).map_err(|diagnostic| Unreadable {
         is_missing: false,
         diagnostic,
-    };
+    })
+}
+
+/// The bytes of a file up to one more than the limit, which says that there are too many.
+pub fn read_bytes(path: &Path, max_bytes: usize) -> Result<Vec<u8>, Unreadable> {
+    let opened = open_regular(path)?;
+    read_bounded(opened, max_bytes).map_err(|error| unreadable(path, &error))
+}
+
+/// Opens a regular file: reading it ends, which that of a FIFO or a device need not.
+pub fn open_regular(path: &Path) -> Result<File, Unreadable> {
+    let failed = |error: io::Error| unreadable(path, &error);
     // Opening a FIFO without O_NONBLOCK waits for its writer.
     let opened = OpenOptions::new()
         .read(true)
@@ -53,21 +61,34 @@ pub fn read_text(path: &Path) -> Result<String, Unreadable> {
         .map_err(failed)?;
     let metadata = opened.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(refused(Diagnostic::error(
-            Place::file(&file),
-            kind(metadata.file_type()),
-            "this is not a regular file",
-            "name a file on a disk; save first what comes from a pipe",
-        )));
+        return Err(Unreadable {
+            is_missing: false,
+            diagnostic: Diagnostic::error(
+                Place::file(&path.display().to_string()),
+                kind(metadata.file_type()),
+                "this is not a regular file",
+                "name a file on a disk; save first what comes from a pipe",
+            ),
+        });
     }
-    let bytes = read_bounded(opened).map_err(failed)?;
-    policy::decode(&file, &bytes).map_err(refused)
+    Ok(opened)
 }
 
-/// The bytes up to one more than the limit, which says that there are too many.
-fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+fn unreadable(path: &Path, error: &io::Error) -> Unreadable {
+    Unreadable {
+        is_missing: error.kind() == io::ErrorKind::NotFound,
+        diagnostic: Diagnostic::error(
+            Place::file(&path.display().to_string()),
+            "",
+            error.to_string(),
+            "",
+        ),
+    }
+}
+
+fn read_bounded(file: File, max_bytes: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

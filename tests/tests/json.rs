@@ -10,9 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 14] = [
     "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
-    "detach",
+    "detach", "bundle", "key",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {

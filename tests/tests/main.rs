@@ -6,6 +6,8 @@
 
 /// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
 mod actions;
+/// Signed bundles: bad ones, altered ones, and stock minisign.
+mod bundle;
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
 /// The command line.

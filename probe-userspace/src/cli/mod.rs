@@ -1,6 +1,7 @@
 //! The command line: a file per verb. Arguments are parsed, resolved against the host file, then acted upon.
 
 mod apply;
+mod bundle;
 mod check;
 mod confirm;
 mod detach;
@@ -8,6 +9,7 @@ mod explain;
 mod halt;
 mod heading;
 mod init;
+mod key;
 mod observe;
 mod output;
 mod remote;
@@ -80,6 +82,8 @@ enum Command {
     Resume(resume::Resume),
     Watch(watch::Watch),
     Detach(detach::Detach),
+    Bundle(bundle::Bundle),
+    Key(key::Key),
 }
 
 impl Cli {
@@ -148,6 +152,8 @@ impl Command {
             Self::Resume(verb) => verb.execute(globals),
             Self::Watch(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
+            Self::Bundle(verb) => verb.execute(globals),
+            Self::Key(verb) => verb.execute(globals),
         }
     }
 }

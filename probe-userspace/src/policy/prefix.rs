@@ -48,7 +48,8 @@ pub(crate) fn address(document: &mut Document<'_>, item: Item<'_>) -> Option<Loc
 
 type Refusal = (String, String);
 
-fn parse_prefix(written: &str) -> Result<IpNet, Refusal> {
+/// Reads a prefix; the error is a message and a fix.
+pub(crate) fn parse_prefix(written: &str) -> Result<IpNet, Refusal> {
     let Some((address, prefix_len)) = written.split_once('/') else {
         return Err(no_slash(written));
     };
