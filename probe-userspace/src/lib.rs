@@ -1,6 +1,7 @@
 //! cordon's library: policy language, GeoIP data, the pure compiler, the kernel side's loader, the daemon and
 //! the command line. The map of the code is in ARCHITECTURE.md.
 
+pub mod audit;
 pub mod bundle;
 pub mod cli;
 pub mod compile;

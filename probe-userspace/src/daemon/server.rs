@@ -37,6 +37,7 @@ use super::{
     engine::{Event, Handle, Reply},
     events::Filter,
 };
+use crate::audit::Actor;
 
 /// Time a caller has to send its request.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,9 +62,9 @@ impl Caller {
     }
 
     /// Root and the daemon's own user may change things. Others got here because the socket's group lets them.
-    fn may_change(self) -> Result<u32, Refusal> {
+    fn may_change(self) -> Result<Actor, Refusal> {
         if self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw() {
-            Ok(self.uid)
+            Ok(Actor::Local { uid: self.uid })
         } else {
             Err(Refusal::with_status(
                 403,
@@ -207,17 +208,17 @@ async fn apply(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::Applied> {
-    let uid = caller.may_change()?;
+    let actor = caller.may_change()?;
     let request: ApplyRequest = read_json(body).await?;
-    ask(&handle, |reply| Event::Apply(request, uid, reply)).await
+    ask(&handle, |reply| Event::Apply(request, actor, reply)).await
 }
 
 async fn confirm(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<super::api::Confirmed> {
-    let uid = caller.may_change()?;
-    ask(&handle, |reply| Event::Confirm(uid, reply)).await
+    let actor = caller.may_change()?;
+    ask(&handle, |reply| Event::Confirm(actor, reply)).await
 }
 
 async fn halt(
@@ -225,17 +226,17 @@ async fn halt(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::HaltReply> {
-    let uid = caller.may_change()?;
+    let actor = caller.may_change()?;
     let request: HaltRequest = read_json(body).await?;
-    ask(&handle, |reply| Event::Halt(request, uid, reply)).await
+    ask(&handle, |reply| Event::Halt(request, actor, reply)).await
 }
 
 async fn resume(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<super::api::ResumeReply> {
-    let uid = caller.may_change()?;
-    ask(&handle, |reply| Event::Resume(uid, reply)).await
+    let actor = caller.may_change()?;
+    ask(&handle, |reply| Event::Resume(actor, reply)).await
 }
 
 /// Sends an event and waits for its answer.

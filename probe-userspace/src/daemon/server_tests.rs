@@ -12,6 +12,7 @@ use super::{
     events::{Hub, Naming},
     server,
 };
+use crate::audit::Actor;
 
 struct Api {
     _dir: tempfile::TempDir,
@@ -86,10 +87,11 @@ async fn a_refusal_reaches_the_caller_with_its_remarks() {
     let mut api = api();
     tokio::spawn(async move {
         while let Some(event) = api.events.recv().await {
-            let Event::Apply(request, uid, reply) = event else {
+            let Event::Apply(request, actor, reply) = event else {
                 panic!("{event:?}")
             };
-            assert_eq!(uid, nix::unistd::geteuid().as_raw());
+            let uid = nix::unistd::geteuid().as_raw();
+            assert_eq!(actor, Actor::Local { uid });
             let place = crate::diagnostic::Place::file(&request.file);
             let remark = crate::diagnostic::Diagnostic::error(place, "XX", "no such country", "write DE");
             drop(reply.send(Err(Refusal::input("p.toml has 1 error", vec![remark]))));

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::instant::Instant;
+use crate::{audit::Actor, instant::Instant};
 
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
@@ -71,7 +71,8 @@ pub struct StoredHalt {
     /// Why.
     pub reason: String,
     /// Who; absent: not known.
-    pub uid: Option<u32>,
+    #[serde(default)]
+    pub actor: Option<Actor>,
 }
 
 impl StoredPolicy {
@@ -302,7 +303,7 @@ mod tests {
             halted: Some(StoredHalt {
                 until_s: Some(7),
                 reason: "drill".to_owned(),
-                uid: Some(0),
+                actor: Some(Actor::Local { uid: 0 }),
             }),
             reverted: None,
         };

@@ -142,6 +142,11 @@ impl Dataplane {
         Ok(dataplane)
     }
 
+    /// The number that the next generation gets.
+    pub fn next_number(&self) -> u32 {
+        self.last_number + 1
+    }
+
     /// Makes these the failsafe prefixes, by adding and removing single entries.
     pub fn set_failsafe(&mut self, prefixes: &[IpNet]) -> Result<(), DataplaneError> {
         self.shared.set_failsafe(prefixes)

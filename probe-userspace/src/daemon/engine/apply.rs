@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{Engine, InForce, start::millis};
 use crate::{
+    audit::{Actor, Event},
     compile::Image,
     daemon::{
         Refusal,
@@ -23,7 +24,7 @@ use crate::{
 const MAX_CONFIRM_S: u64 = 86_400;
 
 impl Engine {
-    pub(super) fn apply(&mut self, request: &ApplyRequest, uid: u32) -> Result<Applied, Refusal> {
+    pub(super) fn apply(&mut self, request: &ApplyRequest, actor: &Actor) -> Result<Applied, Refusal> {
         let confirm = confirm_window(request)?;
         let started = std::time::Instant::now();
         let (policy, diagnostics) = build::parse_policy(&request.file, &request.text)?;
@@ -47,6 +48,15 @@ impl Engine {
         let compile_ms = millis(started.elapsed());
 
         let image = Arc::new(image);
+        let event = Event::Publish {
+            policy: image.policy_name.clone(),
+            sha256: image.policy_sha256.clone(),
+            generation: self.dataplane.next_number(),
+            revision: None,
+            confirm_s: request.confirm_s,
+            lockouts: lockouts.iter().map(Lockout::to_string).collect(),
+        };
+        self.record_first(actor, &event)?;
         let published = self.publish(
             &StoredPolicy::accepted(&request.file, &request.text, now),
             &image,
@@ -55,7 +65,7 @@ impl Engine {
         )?;
         self.note_published(&published, compile_ms);
         tracing::info!(
-            uid,
+            %actor,
             policy = image.policy_name,
             generation = published.number,
             confirm_s = request.confirm_s,
@@ -222,7 +232,7 @@ impl Engine {
         self.dataplane.publish(image, confirm).map_err(Refusal::failed)
     }
 
-    pub(super) fn confirm(&mut self, uid: u32) -> Result<Confirmed, Refusal> {
+    pub(super) fn confirm(&mut self, actor: &Actor) -> Result<Confirmed, Refusal> {
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         if state.confirm_left_s.is_none() {
             return Err(Refusal::conflict(match self.host_state.reverted_text() {
@@ -239,7 +249,7 @@ impl Engine {
             },
             |in_force| policy_ref(&in_force.image),
         );
-        tracing::info!(uid, policy = policy.name, "confirmed");
+        tracing::info!(%actor, policy = policy.name, "confirmed");
         self.store.promote_pending().map_err(|error| {
             self.problems.set(
                 Topic::StoredPolicy,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Engine, status::instant_text};
 use crate::{
+    audit::{Actor, Event},
     daemon::{
         Refusal,
         api::{HaltReply, HaltRequest, Halted, ResumeReply},
@@ -21,7 +22,7 @@ use crate::{
 const NOT_RECORDED: &str = "not recorded";
 
 impl Engine {
-    pub(super) fn halt(&mut self, request: &HaltRequest, uid: u32) -> Result<HaltReply, Refusal> {
+    pub(super) fn halt(&mut self, request: &HaltRequest, actor: &Actor) -> Result<HaltReply, Refusal> {
         if request.reason.trim().is_empty() {
             return Err(Refusal::input("a halt needs a reason: --reason TEXT", Vec::new()));
         }
@@ -29,15 +30,21 @@ impl Engine {
         let lockouts = self.check_halt(request)?;
         self.dataplane.halt(until).map_err(Refusal::failed)?;
         tracing::info!(
-            uid,
+            %actor,
             reason = request.reason,
             until = until.map(tracing::field::display),
             "halted"
         );
+        let event = Event::Halt {
+            service: None,
+            until: until.map(instant_text),
+            reason: request.reason.clone(),
+        };
+        self.record(actor, &event);
         self.host_state.halted = Some(StoredHalt {
             until_s: until.map(|until| until.0),
             reason: request.reason.clone(),
-            uid: Some(uid),
+            actor: Some(actor.clone()),
         });
         self.save_host_state();
         self.attach_for_halt();
@@ -115,10 +122,10 @@ impl Engine {
         })
     }
 
-    pub(super) fn resume(&mut self, uid: u32) -> Result<ResumeReply, Refusal> {
+    pub(super) fn resume(&mut self, actor: &Actor) -> Result<ResumeReply, Refusal> {
         let ended = self.dataplane.state().ok().and_then(|state| self.halted(&state));
         self.dataplane.resume().map_err(Refusal::failed)?;
-        tracing::info!(uid, was_halted = ended.is_some(), "resumed");
+        tracing::info!(%actor, was_halted = ended.is_some(), "resumed");
         self.problems.clear(&Topic::Halt);
         self.host_state.halted = None;
         self.save_host_state();
@@ -152,7 +159,7 @@ impl Engine {
                 self.host_state.halted = Some(StoredHalt {
                     until_s,
                     reason: NOT_RECORDED.to_owned(),
-                    uid: None,
+                    actor: None,
                 });
                 self.save_host_state();
             }

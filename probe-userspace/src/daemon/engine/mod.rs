@@ -4,6 +4,7 @@
 //! publishing happen here too; while they run, the status is answered from a snapshot.
 
 mod apply;
+mod audit;
 mod explain;
 mod halt;
 mod interfaces;
@@ -31,6 +32,7 @@ use super::{
     store::{HostState, Store},
 };
 use crate::{
+    audit::Actor,
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
     geo::Location,
@@ -47,13 +49,13 @@ pub enum Event {
     /// How does the host stand?
     Status(oneshot::Sender<Status>),
     /// Publish a policy.
-    Apply(ApplyRequest, u32, Reply<Applied>),
+    Apply(ApplyRequest, Actor, Reply<Applied>),
     /// Keep the policy that waits.
-    Confirm(u32, Reply<Confirmed>),
+    Confirm(Actor, Reply<Confirmed>),
     /// Drop the world.
-    Halt(HaltRequest, u32, Reply<HaltReply>),
+    Halt(HaltRequest, Actor, Reply<HaltReply>),
     /// Back to the policy.
-    Resume(u32, Reply<ResumeReply>),
+    Resume(Actor, Reply<ResumeReply>),
     /// Judge a packet.
     Explain(ExplainQuery, Reply<Explained>),
     /// An interface or an address has changed.
@@ -189,26 +191,26 @@ impl Engine {
             match event {
                 Event::Tick => self.tick(),
                 Event::Status(reply) => answer(reply, self.status()),
-                Event::Apply(request, uid, reply) => {
+                Event::Apply(request, actor, reply) => {
                     self.show(Some("publishing"));
-                    let result = self.apply(&request, uid);
-                    log_refusal("apply", uid, &result);
+                    let result = self.apply(&request, &actor);
+                    log_refusal("apply", &actor, &result);
                     self.show(None);
                     answer(reply, result);
                 }
-                Event::Confirm(uid, reply) => {
-                    let result = self.confirm(uid);
-                    log_refusal("confirm", uid, &result);
+                Event::Confirm(actor, reply) => {
+                    let result = self.confirm(&actor);
+                    log_refusal("confirm", &actor, &result);
                     answer(reply, result);
                 }
-                Event::Halt(request, uid, reply) => {
-                    let result = self.halt(&request, uid);
-                    log_refusal("halt", uid, &result);
+                Event::Halt(request, actor, reply) => {
+                    let result = self.halt(&request, &actor);
+                    log_refusal("halt", &actor, &result);
                     answer(reply, result);
                 }
-                Event::Resume(uid, reply) => {
-                    let result = self.resume(uid);
-                    log_refusal("resume", uid, &result);
+                Event::Resume(actor, reply) => {
+                    let result = self.resume(&actor);
+                    log_refusal("resume", &actor, &result);
                     answer(reply, result);
                 }
                 Event::Explain(query, reply) => answer(reply, self.explain(&query)),
@@ -335,8 +337,8 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     }
 }
 
-fn log_refusal<T>(verb: &str, uid: u32, result: &Result<T, Refusal>) {
+fn log_refusal<T>(verb: &str, actor: &Actor, result: &Result<T, Refusal>) {
     if let Err(refusal) = result {
-        tracing::info!(uid, "{verb} refused: {refusal}");
+        tracing::info!(%actor, "{verb} refused: {refusal}");
     }
 }

@@ -1,0 +1,182 @@
+//! What a record says.
+
+use std::{fmt, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Who made something happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Actor {
+    /// A user of this host, over the control socket.
+    Local {
+        /// Its user id.
+        uid: u32,
+    },
+    /// Those who signed a bundle.
+    Signed {
+        /// Ids of the keys, upper-case hexadecimal.
+        keys: Vec<String>,
+        /// SHA-256 of the bundle's payload.
+        bundle: String,
+    },
+    /// The daemon, or the kernel, by itself.
+    Daemon,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { uid } => write!(f, "user {uid}"),
+            Self::Signed { keys, .. } => write!(f, "signed by {}", keys.join(", ")),
+            Self::Daemon => f.write_str("cordon"),
+        }
+    }
+}
+
+/// What happened. Instants are RFC 3339 text, digests lower-case hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The daemon started.
+    Start {
+        /// Its version.
+        version: String,
+    },
+    /// A policy is in force.
+    Publish {
+        /// Its name.
+        policy: String,
+        /// SHA-256 of its text.
+        sha256: String,
+        /// Number of the generation.
+        generation: u32,
+        /// Revision of the bundle that brought it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+        /// Seconds until the kernel reverts unless it is confirmed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_s: Option<u64>,
+        /// Who is cut off, if a refusal was overridden.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lockouts: Vec<String>,
+    },
+    /// Something was not taken.
+    Reject {
+        /// What was asked for.
+        verb: String,
+        /// The file, or where it came from.
+        source: String,
+        /// Why, in one word if there is one.
+        reason: String,
+        /// Why, in a sentence.
+        message: String,
+    },
+    /// The policy that waited stays.
+    Confirm {
+        /// Its name.
+        policy: String,
+    },
+    /// The policy that waited was not confirmed in time.
+    Revert {
+        /// Its name.
+        policy: String,
+    },
+    /// The host drops the world, or a service does.
+    Halt {
+        /// The service; absent: the whole host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// When it ends by itself.
+        until: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A halt is over.
+    Resume {
+        /// The service; absent: the whole host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// It ended by itself.
+        ended: bool,
+    },
+    /// An order's rules do not hold.
+    Lift {
+        /// The order; absent: all of them.
+        order: Option<String>,
+        /// When they hold again.
+        until: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// An order that was lifted holds again.
+    Unlift {
+        /// The order; absent: all of them.
+        order: Option<String>,
+        /// The lift ended by itself.
+        ended: bool,
+    },
+    /// An exemption was made, renewed or taken away.
+    Exempt {
+        /// `add`, `renew`, `remove`, `expire`, `sync`.
+        change: String,
+        /// Reference of the customer or case; for a sync a digest of the list.
+        reference: String,
+        /// The prefix; absent: several.
+        prefix: Option<String>,
+        /// How many entries.
+        n: usize,
+        /// When it ends.
+        until: Option<String>,
+        /// Why.
+        reason: String,
+        /// Who approved it.
+        approver: String,
+    },
+    /// An interface is judged from now on.
+    Attach {
+        /// Its name.
+        ifname: String,
+        /// `native` or `skb`.
+        mode: String,
+    },
+    /// An interface is not judged any more.
+    Detach {
+        /// Its name.
+        ifname: String,
+        /// Why.
+        reason: String,
+    },
+    /// Enforcement was not as it should have been.
+    Gap {
+        /// What it concerns.
+        what: String,
+        /// From when.
+        from: String,
+        /// Until when.
+        to: String,
+    },
+    /// A trusted key was added, restricted or revoked.
+    Key {
+        /// `trust`, `revoke`, `restrict`.
+        change: String,
+        /// Its id.
+        key: String,
+    },
+    /// Counters since the generation began.
+    Counters {
+        /// Number of the generation.
+        generation: u32,
+        /// Packets and bytes (L2) by reason and class; a class is absent where the reason has none.
+        rows: Vec<(String, Option<String>, u64, u64)>,
+    },
+    /// A watched peer, for example, a resolver, did not answer, so nothing was confirmed.
+    ProbeFailed {
+        /// What was tried.
+        probe: String,
+        /// Where.
+        target: Option<IpAddr>,
+        /// Why.
+        message: String,
+    },
+}
