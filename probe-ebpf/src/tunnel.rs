@@ -65,7 +65,7 @@ pub fn inner_ip(ctx: &XdpContext, facts: &Facts) -> Option<InnerIp> {
     if facts.is_later_fragment {
         return None;
     }
-    let (protocol, offset) = if facts.version == 6 && extension(facts.protocol).is_some() {
+    let (protocol, offset) = if facts.version == 6 {
         behind_extensions(ctx, facts)?
     } else {
         (facts.protocol, payload_offset(facts))

@@ -3,6 +3,7 @@
 //! Works on a copy of the checkout under `target/`. There the loader is changed to read its object from a file, so that
 //! the tests are built once, and each mutant costs one build of the eBPF side and one run of the corpus.
 
+mod equivalent;
 mod mutants;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use crate::{process, root_user, setup};
+use equivalent::EQUIVALENT;
 use mutants::{Mutant, mutants};
 
 /// Arguments of `mutate-parser`.
@@ -56,6 +58,8 @@ enum Outcome {
     Survived,
     /// Not a program: nothing to notice.
     NotBuilt,
+    /// Known to judge every frame alike: not run.
+    Equivalent,
 }
 
 impl Outcome {
@@ -64,6 +68,7 @@ impl Outcome {
             Self::Killed => "killed",
             Self::Survived => "SURVIVED",
             Self::NotBuilt => "does not build",
+            Self::Equivalent => "judges alike",
         }
     }
 }
@@ -91,7 +96,10 @@ pub fn run(args: &MutateArgs) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
     for (idx, (path, mutant)) in all.iter().enumerate() {
         let started = Instant::now();
-        let outcome = copy.with_mutant(path, mutant, &test)?;
+        let outcome = match reason_to_skip(path, mutant) {
+            Some(_) => Outcome::Equivalent,
+            None => copy.with_mutant(path, mutant, &test)?,
+        };
         println!(
             "{}/{} {path}:{}: {}: {} ({:.0} s)",
             idx + 1,
@@ -110,17 +118,29 @@ pub fn run(args: &MutateArgs) -> anyhow::Result<()> {
 fn summary(all: &[(String, Mutant)], outcomes: &[Outcome]) {
     let n_of = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     println!(
-        "\n{} mutants: {} killed, {} survived, {} do not build",
+        "\n{} mutants: {} killed, {} survived, {} do not build, {} judge alike",
         all.len(),
         n_of(Outcome::Killed),
         n_of(Outcome::Survived),
-        n_of(Outcome::NotBuilt)
+        n_of(Outcome::NotBuilt),
+        n_of(Outcome::Equivalent)
     );
     for ((path, mutant), outcome) in all.iter().zip(outcomes) {
         if *outcome == Outcome::Survived {
             println!("survived: {path}:{}: {}", mutant.line, mutant.what);
         }
+        if let Some(reason) = reason_to_skip(path, mutant) {
+            println!("judges alike: {path}:{}: {}: {reason}", mutant.line, mutant.what);
+        }
     }
+}
+
+/// Why no corpus can notice a mutant, if it is known to be such a one.
+fn reason_to_skip(path: &str, mutant: &Mutant) -> Option<&'static str> {
+    EQUIVALENT
+        .iter()
+        .find(|(file, what, _)| *file == path && *what == mutant.what)
+        .map(|(_, _, reason)| *reason)
 }
 
 /// Every mutant of every place, with the path of its file.

@@ -291,6 +291,12 @@ fn extensions(rows: &mut Vec<Row>) {
     let behind = |port| extension(number::TCP, 0, &syn(port));
     let frame = |payload: &[u8]| v6(B6, number::DESTINATION_OPTIONS).frame(payload);
     let later = v6(B6, number::FRAGMENT).frame(&fragment(number::TCP, 1, false, &syn(80)));
+    let later_options = v6(B6, number::FRAGMENT).frame(&fragment(
+        number::DESTINATION_OPTIONS,
+        1,
+        false,
+        &extension(number::UDP, 0, &datagram()),
+    ));
     let chain = |n_headers| {
         let mut payload = syn(80);
         let mut next_header = number::TCP;
@@ -315,6 +321,11 @@ fn extensions(rows: &mut Vec<Row>) {
             drops(
                 "services: later fragment that looks like TCP to 80, from B",
                 later,
+                PolicyDrop,
+            ),
+            drops(
+                "services: later fragment of options that look like UDP's, from B",
+                later_options,
                 PolicyDrop,
             ),
             passes(

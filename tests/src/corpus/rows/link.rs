@@ -1,6 +1,8 @@
 //! Rows 6-9, 29, 30 and 32: what stands between the MAC addresses and IP.
 
-use probe_common::Reason::{Arp, DeepVlan, LinkLocal, Llc, Mpls, NotIp, Snap, Truncated};
+use probe_common::Reason::{
+    Arp, DeepVlan, LinkLocal, Llc, Mpls, NotIp, PolicyDrop, PolicyPass, Snap, Truncated,
+};
 
 use super::{BLOCKED, drop_and_pass, drops, judged, passes, plain, row};
 use crate::corpus::{
@@ -56,6 +58,11 @@ fn no_ip(rows: &mut Vec<Row>) {
             NotIp,
         ),
         passes("no payload at all", ethernet(0x88cc, &[]), NotIp),
+        passes(
+            "another type before what looks like a tag and IP from B",
+            tagged(&[(0x88b5, 42)], &plain(BLOCKED[0].1)),
+            NotIp,
+        ),
     ];
     for (name, ether_type) in [
         ("LLDP", 0x88cc_u16),
@@ -109,6 +116,23 @@ fn vlan(rows: &mut Vec<Row>) {
                 reason,
             ));
         }
+    }
+    for (name, tags, reason) in [
+        ("untagged", vec![], PolicyPass),
+        ("VLAN 41", vec![(DOT1Q, 41)], PolicyPass),
+        ("VLAN 42", vec![(DOT1Q, 42)], PolicyDrop),
+        ("VLAN 42 of 802.1ad", vec![(DOT1AD, 42)], PolicyDrop),
+        ("a priority tag", vec![(DOT1Q, 0)], PolicyPass),
+        (
+            "a priority tag before VLAN 42",
+            vec![(DOT1Q, 0), (DOT1Q, 42)],
+            PolicyDrop,
+        ),
+        ("VLAN 42 in VLAN 7", vec![(DOT1AD, 7), (DOT1Q, 42)], PolicyPass),
+        ("VLAN 7 in VLAN 42", vec![(DOT1AD, 42), (DOT1Q, 7)], PolicyDrop),
+    ] {
+        let frame = tagged(&tags, &plain(BLOCKED[0].1));
+        cases.push(judged(format!("services: {name}, from B"), frame, reason).policy("services"));
     }
     for tag_protocol in [DOT1Q, DOT1AD, QINQ] {
         let whole = tagged(&[(tag_protocol, 42)], &plain(BLOCKED[0].1));

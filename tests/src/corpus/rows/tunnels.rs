@@ -7,7 +7,7 @@ use probe_common::Reason::{PolicyDrop, PolicyPass, TunnelInner, TunnelUninspecte
 use super::{ALLOWED, BLOCKED, drop_and_pass, drops, judged, passes, plain, row};
 use crate::corpus::{
     Case,
-    build::{ether_type, geneve, gre, ip, ip_frame, number, tagged, udp, vxlan},
+    build::{ether_type, extension, geneve, gre, ip, ip_frame, number, tagged, udp, vxlan},
     data::Row,
 };
 
@@ -94,6 +94,7 @@ fn tunnels(rows: &mut Vec<Row>) {
             _ => passes(name, frame, reason).inspect_inner(),
         });
     }
+    behind_options(&mut cases);
     unreadable(&mut cases);
     row(
         rows,
@@ -101,6 +102,29 @@ fn tunnels(rows: &mut Vec<Row>) {
         "IPIP, 6in4, GRE, GRETAP, VXLAN, Geneve: outer B: drop; outer A, inner B: pass, counted; with `inspect_inner`: drop",
         cases,
     );
+}
+
+/// Tunnels behind an extension header, and what looks like one in IPv4, which has none.
+fn behind_options(cases: &mut Vec<Case>) {
+    let (_, outer) = ALLOWED[1];
+    for (inner_name, inner) in [BLOCKED[0], ALLOWED[0]] {
+        for (carrier, protocol, payload) in carriers(inner) {
+            let name = format!("options before {carrier}: {inner_name} inside");
+            let payload = extension(protocol, 0, &payload);
+            let frame = ip_frame(outer, number::DESTINATION_OPTIONS, &payload);
+            cases.push(passes(name.clone(), frame.clone(), TunnelUninspected));
+            let name = format!("{name}, inspected");
+            cases.push(if inner == BLOCKED[0].1 {
+                drops(name, frame, TunnelInner).inspect_inner()
+            } else {
+                passes(name, frame, PolicyPass).inspect_inner()
+            });
+        }
+    }
+    // Read as IPv6, its payload would begin 20 bytes later and be as long as the identification says, 4,660 bytes.
+    let payload = [&[0; 20][..], &extension(number::IPIP, 0, &[0x45; 40])].concat();
+    let frame = ip_frame(ALLOWED[0].1, number::DESTINATION_OPTIONS, &payload);
+    cases.push(passes("IPv4 with IPv6's options, no tunnel", frame, PolicyPass));
 }
 
 /// Tunnels in which no inner source can be read.
