@@ -5,6 +5,7 @@
 //! IP header, when asked. `record` is the exit. The maps are declared in `maps/`, which each program includes as far
 //! as it uses them.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod clock;
 pub mod l4;

@@ -1,5 +1,7 @@
 //! The one accessor of packet memory.
 
+#[cfg(target_arch = "bpf")]
+use core::arch::asm;
 use core::{
     hint::{assert_unchecked, black_box},
     mem::MaybeUninit,
@@ -62,6 +64,56 @@ pub(crate) fn view<'a, const N: usize>(
     let res = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset as u32, buffer.as_mut_ptr().cast(), N as u32) };
     // SAFETY: on success the helper has written all `N` bytes.
     (res == 0).then(|| unsafe { &*buffer.as_ptr() })
+}
+
+/// Two bytes of a view, in one load.
+///
+/// Without it the compiler loads byte by byte and puts them together: its target has no unaligned loads. The kernel
+/// takes them from packets and stacks where the processor has them (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`), and x86-64
+/// and arm64 do.
+#[inline(always)]
+pub(crate) fn pair<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8; 2] {
+    const { assert!(OFFSET + 2 <= N) };
+    #[cfg(target_arch = "bpf")]
+    {
+        let word: u64;
+        // SAFETY: reads two bytes of `bytes`.
+        unsafe {
+            asm!(
+                "{word} = *(u16 *)({bytes} + {offset})",
+                word = out(reg) word,
+                bytes = in(reg) bytes.as_ptr(),
+                offset = const OFFSET,
+                options(pure, readonly, nostack, preserves_flags)
+            );
+        }
+        (word as u16).to_ne_bytes()
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    [bytes[OFFSET], bytes[OFFSET + 1]]
+}
+
+/// As [`pair`], four bytes.
+#[inline(always)]
+pub(crate) fn quad<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8; 4] {
+    const { assert!(OFFSET + 4 <= N) };
+    #[cfg(target_arch = "bpf")]
+    {
+        let word: u64;
+        // SAFETY: reads four bytes of `bytes`.
+        unsafe {
+            asm!(
+                "{word} = *(u32 *)({bytes} + {offset})",
+                word = out(reg) word,
+                bytes = in(reg) bytes.as_ptr(),
+                offset = const OFFSET,
+                options(pure, readonly, nostack, preserves_flags)
+            );
+        }
+        (word as u32).to_ne_bytes()
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    [bytes[OFFSET], bytes[OFFSET + 1], bytes[OFFSET + 2], bytes[OFFSET + 3]]
 }
 
 /// Writes `N` bytes at `offset`. Whether the frame has them: if not, nothing is written.

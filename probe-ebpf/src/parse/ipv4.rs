@@ -6,7 +6,7 @@ use aya_ebpf::programs::XdpContext;
 use probe_common::Reason;
 
 use super::{Address, Answer, Facts, FrameOptions, MALFORMED, TRUNCATED, drop, pass};
-use crate::packet::{read_at, view};
+use crate::packet::{pair, quad, read_at, view};
 
 const HEADER_LEN: usize = 20;
 const PROTO_UDP: u8 = 17;
@@ -23,7 +23,7 @@ pub(super) fn parse(
     let mut buffer = MaybeUninit::uninit();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
     let header_len = u16::from(header[0] & 0x0f) * 4;
-    let total_len = u16::from_be_bytes([header[2], header[3]]);
+    let total_len = u16::from_be_bytes(pair::<2, HEADER_LEN>(header));
     if header[0] >> 4 != 4 || header_len < HEADER_LEN as u16 || total_len < header_len {
         return Err(MALFORMED);
     }
@@ -31,7 +31,7 @@ pub(super) fn parse(
     if header_len > HEADER_LEN as u16 && read_at::<1>(ctx, offset + usize::from(header_len) - 1).is_none() {
         return Err(TRUNCATED);
     }
-    let source = [header[12], header[13], header[14], header[15]];
+    let source = quad::<12, HEADER_LEN>(header);
     if source[0] == 169 && source[1] == 254 {
         return Err(pass(Reason::LinkLocal));
     }
@@ -42,7 +42,7 @@ pub(super) fn parse(
     if source[0] == 127 && options.martians() {
         return Err(drop(Reason::Martian));
     }
-    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    let fragment = u16::from_be_bytes(pair::<6, HEADER_LEN>(header));
     Ok(Facts {
         source: Address::from_v4(source),
         ip_offset: offset as u16,
