@@ -113,7 +113,12 @@ pub(crate) fn quad<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8;
         (word as u32).to_ne_bytes()
     }
     #[cfg(not(target_arch = "bpf"))]
-    [bytes[OFFSET], bytes[OFFSET + 1], bytes[OFFSET + 2], bytes[OFFSET + 3]]
+    [
+        bytes[OFFSET],
+        bytes[OFFSET + 1],
+        bytes[OFFSET + 2],
+        bytes[OFFSET + 3],
+    ]
 }
 
 /// Writes `N` bytes at `offset`. Whether the frame has them: if not, nothing is written.
