@@ -309,6 +309,13 @@ impl<'lab> Cordon<'lab> {
         Ok(())
     }
 
+    /// Waits for the end of a daemon that somebody else killed.
+    pub fn forget(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().context("no daemon runs")?;
+        child.wait().context("cannot wait for the daemon")?;
+        Ok(())
+    }
+
     /// Process id of the daemon.
     pub fn pid(&self) -> anyhow::Result<u32> {
         self.child.as_ref().map(Child::id).context("no daemon runs")

@@ -14,6 +14,8 @@ mod cleanup;
 mod cli;
 /// The packet corpus, on every rung.
 mod corpus;
+/// Crashes and errors at the system calls of an apply.
+mod crash;
 /// The daemon from start to start.
 mod daemon;
 /// Broken databases: every error, to the letter.

@@ -1,0 +1,329 @@
+//! A crash or an error at every system call of an apply: afterwards exactly the old or the new policy is in force,
+//! nothing is left over, and a restart or the next apply heals what is not as it should be.
+//!
+//! A few points of each call are tried; `CORDON_CRASH_POINTS` sets more.
+
+/// System calls of a running daemon, counted, and made to fail.
+mod strace;
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use integration_tests::{
+    cordon_process::{Cordon, HostFile},
+    lab::{EDGE_IFNAME, Lab},
+    mmdb_writer::MmdbWriter,
+    probes::{Outcome, Probe, Protocol},
+    scratch::Scratch,
+};
+use serde_json::Value;
+
+use self::strace::{Fault, Strace, calls_of};
+
+/// The two policies that are applied in turn: each blocks one of the two countries.
+const COUNTRIES: [&str; 2] = ["RU", "NL"];
+const SOURCES: [&str; 2] = ["81.0.7.7", "82.0.7.7"];
+
+/// Points of each call that are tried unless the environment says otherwise: one takes some seconds.
+const POINTS: usize = 3;
+
+/// System calls that change what is kept, in the kernel and on the disk.
+const CALLS: [&str; 8] = [
+    "bpf",
+    "rename",
+    "fsync",
+    "fdatasync",
+    "openat",
+    "write",
+    "unlink",
+    "ftruncate",
+];
+
+/// What each call is made to fail with.
+fn errors_of(call: &str) -> &'static [&'static str] {
+    match call {
+        "bpf" => &["ENOMEM", "EPERM"],
+        "openat" => &["EMFILE"],
+        "fsync" | "fdatasync" => &["EIO"],
+        "unlink" => &["EACCES"],
+        _ => &["ENOSPC"],
+    }
+}
+
+fn policy(blocked: usize) -> String {
+    format!(
+        "version = 1\nname = \"block-{0}\"\ndefault = \"pass\"\nunknown = \"pass\"\nreplies = false\n\
+         [[order]]\nid = \"test-{0}\"\nauthority = \"Test Authority\"\n\
+         [[order.rule]]\naction = \"drop\"\ncountries = [\"{0}\"]\n",
+        COUNTRIES[blocked]
+    )
+}
+
+struct Edge {
+    lab: Lab,
+    host: HostFile,
+    _scratch: Scratch,
+}
+
+impl Edge {
+    fn new() -> Self {
+        let scratch = Scratch::new().unwrap();
+        let database = scratch.path().join("countries.mmdb");
+        MmdbWriter::new()
+            .country("81.0.0.0/16", COUNTRIES[0])
+            .country("82.0.0.0/16", COUNTRIES[1])
+            .write(&database)
+            .unwrap();
+        Self {
+            lab: Lab::new().unwrap(),
+            host: HostFile {
+                interfaces: vec![EDGE_IFNAME.to_owned()],
+                database: Some(database),
+                ..HostFile::default()
+            },
+            _scratch: scratch,
+        }
+    }
+
+    /// The policy that packets meet: the number of the country that is blocked.
+    fn enforced(&self, context: &str) -> usize {
+        let probes = SOURCES.map(|source| Probe {
+            source: source.parse::<IpAddr>().unwrap(),
+            protocol: Protocol::Udp,
+        });
+        match *self.lab.probe(&probes).unwrap() {
+            [Outcome::Blocked, Outcome::Passed] => 0,
+            [Outcome::Passed, Outcome::Blocked] => 1,
+            ref other => panic!("{context}: neither the old policy nor the new one: {other:?}"),
+        }
+    }
+}
+
+/// A daemon with one of the two policies in force.
+struct Subject<'lab> {
+    edge: &'lab Edge,
+    cordon: Cordon<'lab>,
+    in_force: usize,
+    /// The pins of a host at rest, without numbers.
+    pins: Vec<PathBuf>,
+}
+
+impl<'lab> Subject<'lab> {
+    fn new(edge: &'lab Edge) -> Self {
+        let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+        // Twice: then a generation has been replaced, as in every apply that follows.
+        for blocked in [1, 0] {
+            cordon.apply(&policy(blocked)).unwrap();
+        }
+        cordon.wait_attached().unwrap();
+        let mut subject = Self {
+            edge,
+            cordon,
+            in_force: 0,
+            pins: Vec::new(),
+        };
+        thread::sleep(Duration::from_secs(3));
+        subject.pins = subject.shape_of_pins();
+        subject
+    }
+
+    /// The pins with numbers left out: slots and generations differ from one apply to the next.
+    fn shape_of_pins(&self) -> Vec<PathBuf> {
+        let pins = self.cordon.pins().unwrap().into_iter();
+        let mut shape: Vec<PathBuf> = pins
+            .map(|pin| {
+                let text = pin.to_string_lossy();
+                let dir = self.cordon.dir().to_string_lossy().into_owned();
+                let text = text.strip_prefix(&dir).unwrap_or(&text);
+                PathBuf::from(without_numbers(text))
+            })
+            .collect();
+        shape.sort();
+        shape
+    }
+
+    /// Whether the daemon says what packets say, and nothing is left over.
+    fn check_settled(&self, context: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let status = self.cordon.status().unwrap();
+            let is_calm = status["busy"].is_null() && self.shape_of_pins() == self.pins;
+            if is_calm && is_ok(&status, self.in_force) {
+                return;
+            }
+            if Instant::now() > deadline {
+                let pins = self.shape_of_pins();
+                let extra: Vec<_> = pins.iter().filter(|pin| !self.pins.contains(pin)).collect();
+                let missing: Vec<_> = self.pins.iter().filter(|pin| !pins.contains(pin)).collect();
+                panic!(
+                    "{context}: {} should be in force: {status:#}\n{} pins instead of {}: left over {extra:?}, missing {missing:?}\n{}",
+                    COUNTRIES[self.in_force],
+                    pins.len(),
+                    self.pins.len(),
+                    self.cordon.log()
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Applies the other policy while a fault waits for it; whether the apply was answered with success, and whether
+    /// the fault came.
+    fn apply_under(&mut self, fault: &Fault) -> (bool, bool) {
+        let strace = Strace::attach(self.cordon.pid().unwrap(), fault).unwrap();
+        let path = self.cordon.write_policy(&policy(1 - self.in_force)).unwrap();
+        let answer = self
+            .cordon
+            .cordon(&["apply", "--no-confirm", "--override-lockout", &path])
+            .unwrap();
+        let came = strace.detach().unwrap();
+        (answer.status == 0, came)
+    }
+
+    /// SIGKILL at one call.
+    fn crash(&mut self, call: &str, when: usize) -> bool {
+        let context = format!("SIGKILL at {call} {when}");
+        let (is_applied, came) = self.apply_under(&Fault::kill(call, when));
+        if !came {
+            assert!(is_applied, "{context}: refused without a fault");
+            self.in_force = 1 - self.in_force;
+            return false;
+        }
+        self.cordon.forget().unwrap();
+        let enforced = self.edge.enforced(&context);
+        self.cordon.run().unwrap();
+        // The kernel may enforce the new one before the disk has it for good: a restart settles that, and changes nothing.
+        assert_eq!(
+            self.edge.enforced(&context),
+            enforced,
+            "{context}: the restart changed it"
+        );
+        self.in_force = enforced;
+        self.check_settled(&context);
+        self.heal(&context);
+        true
+    }
+
+    /// One call fails.
+    fn fail(&mut self, call: &str, error: &str, when: usize) -> bool {
+        let context = format!("{error} at {call} {when}");
+        let (is_applied, came) = self.apply_under(&Fault::error(call, error, when));
+        let enforced = self.edge.enforced(&context);
+        if self.cordon.is_running() {
+            let wanted = if is_applied {
+                1 - self.in_force
+            } else {
+                self.in_force
+            };
+            assert_eq!(enforced, wanted, "{context}: applied: {is_applied}");
+        } else {
+            // A wake-up between threads that fails, which no kernel does, ends the daemon: as a crash does.
+            self.cordon.forget().unwrap();
+            self.cordon.run().unwrap();
+            assert_eq!(
+                self.edge.enforced(&context),
+                enforced,
+                "{context}: the restart changed it"
+            );
+        }
+        self.in_force = enforced;
+        self.heal(&context);
+        came
+    }
+
+    /// The other policy can be applied, and then all is well.
+    fn heal(&mut self, context: &str) {
+        self.in_force = 1 - self.in_force;
+        self.cordon.apply(&policy(self.in_force)).unwrap();
+        self.check_settled(&format!("{context}, healed"));
+    }
+}
+
+fn without_numbers(text: &str) -> String {
+    let mut without = String::new();
+    for c in text.chars() {
+        match c.is_ascii_digit() {
+            false => without.push(c),
+            true if without.ends_with('N') => {}
+            true => without.push('N'),
+        }
+    }
+    without
+}
+
+fn said(came: bool) -> &'static str {
+    if came { "came" } else { "did not come" }
+}
+
+fn is_ok(status: &Value, in_force: usize) -> bool {
+    status["state"] == "ok" && status["policy"]["name"] == format!("block-{}", COUNTRIES[in_force]).as_str()
+}
+
+/// Some of `n` points: the first ones, the last ones, where most is at stake, and as many spread between them.
+fn chosen(n: usize) -> Vec<usize> {
+    let n_wanted = std::env::var("CORDON_CRASH_POINTS")
+        .ok()
+        .and_then(|points| points.parse().ok())
+        .unwrap_or(POINTS);
+    let third = n_wanted.div_ceil(3);
+    let first = 1..=third.min(n);
+    let last = n.saturating_sub(third).max(1)..=n;
+    let between = (1..=third).map(|idx| (idx * n / (third + 1)).max(1));
+    let points: BTreeSet<usize> = first.chain(last).chain(between).collect();
+    points.into_iter().collect()
+}
+
+/// How often each call is made by an apply, at most, by one thread.
+fn calls(subject: &mut Subject<'_>) -> Vec<(&'static str, usize)> {
+    let strace = Strace::count(subject.cordon.pid().unwrap(), &CALLS).unwrap();
+    subject.in_force = 1 - subject.in_force;
+    subject.cordon.apply(&policy(subject.in_force)).unwrap();
+    let counted = calls_of(&strace.trace().unwrap());
+    subject.check_settled("counting");
+    let calls = CALLS.map(|call| (call, counted.get(call).copied().unwrap_or(0)));
+    calls.into_iter().filter(|(_, n)| *n > 0).collect()
+}
+
+#[test]
+fn killed_at_any_call_the_old_policy_holds_or_the_new_one() {
+    let edge = Edge::new();
+    let mut subject = Subject::new(&edge);
+    let mut n_came = 0;
+    let mut n_tried = 0;
+    for (call, n) in calls(&mut subject) {
+        for when in chosen(n) {
+            n_tried += 1;
+            let came = subject.crash(call, when);
+            n_came += usize::from(came);
+            eprintln!("SIGKILL at {call} {when} of {n}: {}", said(came));
+        }
+    }
+    eprintln!("{n_came} crashes at {n_tried} points");
+    // Not each apply makes every call as often as the one that was counted.
+    assert!(n_came * 10 >= n_tried * 7, "{n_came} of {n_tried} crashes came");
+}
+
+#[test]
+fn whatever_call_fails_the_old_policy_holds_or_the_new_one() {
+    let edge = Edge::new();
+    let mut subject = Subject::new(&edge);
+    let mut n_came = 0;
+    let mut n_tried = 0;
+    for (call, n) in calls(&mut subject) {
+        for error in errors_of(call) {
+            for when in chosen(n) {
+                n_tried += 1;
+                let came = subject.fail(call, error, when);
+                n_came += usize::from(came);
+                eprintln!("{error} at {call} {when} of {n}: {}", said(came));
+            }
+        }
+    }
+    eprintln!("{n_came} errors at {n_tried} points");
+    assert!(n_came * 10 >= n_tried * 7, "{n_came} of {n_tried} errors came");
+}
