@@ -1,20 +1,22 @@
 //! What survives a restart: the policy in force, the one that waits for confirmation, the halt.
 //!
-//! Every write goes to a temporary file, is synced and renamed, and the directory is synced: a crash leaves the
-//! old content or the new one. A policy is written to `pending.toml` before it is published and renamed to
+//! A crash leaves the old content or the new one ([`crate::durable`]). A policy is written to `pending.toml` before it is published and renamed to
 //! `policy.toml` when it is in force for good, so `policy.toml` is always the last policy known to be good.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{audit::Actor, instant::Instant};
+use crate::{
+    audit::Actor,
+    durable::{self, Existing},
+    instant::Instant,
+};
 
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
@@ -136,6 +138,11 @@ impl Store {
         }
     }
 
+    /// Removes what writers left that died; says how many files there were.
+    pub fn remove_leftovers(&self) -> anyhow::Result<usize> {
+        durable::remove_leftovers(&self.dir).with_context(|| format!("cannot tidy {}", self.dir.display()))
+    }
+
     /// Path of the stored policy, for remarks.
     pub fn policy_path(&self) -> PathBuf {
         self.dir.join(POLICY)
@@ -169,19 +176,15 @@ impl Store {
     /// Makes the pending policy the one in force for good.
     pub fn promote_pending(&self) -> anyhow::Result<()> {
         let (from, to) = (self.pending_path(), self.policy_path());
-        fs::rename(&from, &to)
-            .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
-        self.sync_dir()
+        durable::rename(&from, &to)
+            .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
     }
 
     /// Forgets the pending policy, if there is one.
     pub fn drop_pending(&self) -> anyhow::Result<()> {
         let path = self.pending_path();
-        match fs::remove_file(&path) {
-            Ok(()) => self.sync_dir(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
-        }
+        durable::remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        Ok(())
     }
 
     /// Replaces the stored policy at once: for a text that differs from the stored one in nothing the kernel sees.
@@ -214,37 +217,15 @@ impl Store {
     }
 
     fn make_dir(&self) -> anyhow::Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(&self.dir)
+        durable::make_dir(&self.dir, 0o750)
             .with_context(|| format!("cannot make the state directory {}", self.dir.display()))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         self.make_dir()?;
-        let temporary = self.dir.join(format!(".{name}.new"));
         let path = self.dir.join(name);
-        let try_write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o640)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(&temporary)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        };
-        try_write().with_context(|| format!("cannot write {}", path.display()))?;
-        self.sync_dir()
-    }
-
-    fn sync_dir(&self) -> anyhow::Result<()> {
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .with_context(|| format!("cannot sync {}", self.dir.display()))
+        durable::write(&path, content, 0o640, Existing::Replace)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -330,19 +311,14 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_link_is_not_followed() {
-        let (dir, store) = store();
+    fn what_a_writer_left_that_died_is_removed_and_the_state_is_not() {
+        let (_dir, store) = store();
         store
             .set_policy(&StoredPolicy::accepted("one.toml", "one", Instant(7)))
             .unwrap();
-        let target = dir.path().join("target");
-        fs::write(&target, "precious").unwrap();
-        std::os::unix::fs::symlink(&target, store.dir.join(".policy.toml.new")).unwrap();
-        assert!(
-            store
-                .set_policy(&StoredPolicy::accepted("two.toml", "two", Instant(7)))
-                .is_err()
-        );
-        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        fs::write(store.dir.join(".policy.toml.1-0.new"), "half of").unwrap();
+        assert_eq!(store.remove_leftovers().unwrap(), 1);
+        assert!(store.policy().unwrap().is_some());
+        assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1);
     }
 }

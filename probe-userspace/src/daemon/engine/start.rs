@@ -13,6 +13,11 @@ use crate::{
 
 impl Engine {
     pub(super) fn start(&mut self) {
+        match self.store.remove_leftovers() {
+            Ok(0) => {}
+            Ok(n_files) => tracing::info!(n_files, "removed what an interrupted write left"),
+            Err(error) => tracing::warn!("{error:#}"),
+        }
         match self.store.host_state() {
             Ok(state) => self.host_state = state,
             Err(error) => self.problems.set(Topic::StoredState, format!("{error:#}")),
