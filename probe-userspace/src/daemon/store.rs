@@ -4,6 +4,7 @@
 //! `policy.toml` when it is in force for good, so `policy.toml` is always the last policy known to be good.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use crate::{
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
 const STATE: &str = "state.json";
+const COUNTERS: &str = "counters.json";
 
 /// A stored policy begins with this, the instant at which it was accepted, `FROM` and the file it came from.
 const ACCEPTED: &str = "# cordon: accepted ";
@@ -52,6 +54,15 @@ pub struct HostState {
     pub halted: Option<StoredHalt>,
     /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
     pub reverted: Option<String>,
+    /// Interfaces that were judged at the last look, and in which mode: what became of them is recorded.
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, String>,
+    /// Trusted keys at the last look, and what they may do: what became of them is recorded.
+    #[serde(default)]
+    pub keys: BTreeMap<String, Vec<String>>,
+    /// How many keys had to sign for a verb at the last look, where that is more than one.
+    #[serde(default)]
+    pub thresholds: BTreeMap<String, usize>,
 }
 
 impl HostState {
@@ -63,6 +74,28 @@ impl HostState {
         };
         Some(format!("{policy} was not confirmed in time and was reverted"))
     }
+}
+
+/// What retired generations have counted since the machine was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCounters {
+    /// Id of the boot.
+    pub boot: String,
+    /// Sums by reason and class.
+    pub retired: Vec<StoredRow>,
+}
+
+/// A counter, as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRow {
+    /// Name of the reason.
+    pub reason: String,
+    /// Name of the class, if the reason has one.
+    pub class: Option<String>,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes (L2).
+    pub bytes: u64,
 }
 
 /// A halt, as stored.
@@ -124,14 +157,21 @@ impl Store {
     /// Keeps other daemons off the directory for as long as the file lives: two would overwrite each other's policy,
     /// also with pin directories of their own.
     pub fn lock(&self) -> anyhow::Result<File> {
+        self.try_lock()?.with_context(|| {
+            format!(
+                "the state directory {} is in use by another cordon daemon: stop that one, or set another `state_dir`",
+                self.dir.display()
+            )
+        })
+    }
+
+    /// As [`Self::lock`]; `None` if a daemon has it.
+    pub fn try_lock(&self) -> anyhow::Result<Option<File>> {
         self.make_dir()?;
         let dir = File::open(&self.dir).with_context(|| format!("cannot open {}", self.dir.display()))?;
         match dir.try_lock() {
-            Ok(()) => Ok(dir),
-            Err(fs::TryLockError::WouldBlock) => anyhow::bail!(
-                "the state directory {} is in use by another cordon daemon: stop that one, or set another `state_dir`",
-                self.dir.display()
-            ),
+            Ok(()) => Ok(Some(dir)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock {}", self.dir.display()))
             }
@@ -205,6 +245,25 @@ impl Store {
     pub fn set_host_state(&self, state: &HostState) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(state).context("cannot write the state as JSON")?;
         self.write(STATE, &text)
+    }
+
+    /// The stored counters.
+    pub fn counters(&self) -> anyhow::Result<Option<StoredCounters>> {
+        let Some(text) = self.read(COUNTERS)? else {
+            return Ok(None);
+        };
+        serde_json::from_str(&text).map(Some).with_context(|| {
+            format!(
+                "{} is not a file of counters: remove it",
+                self.dir.join(COUNTERS).display()
+            )
+        })
+    }
+
+    /// Stores counters.
+    pub fn set_counters(&self, counters: &StoredCounters) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(counters).context("cannot write the counters as JSON")?;
+        self.write(COUNTERS, &text)
     }
 
     fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
@@ -286,7 +345,7 @@ mod tests {
                 reason: "drill".to_owned(),
                 actor: Some(Actor::Local { uid: 0 }),
             }),
-            reverted: None,
+            ..HostState::default()
         };
         store.set_host_state(&state).unwrap();
         assert_eq!(store.host_state().unwrap(), state);

@@ -42,6 +42,7 @@ impl Engine {
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         if is_active(&state, &image) {
+            self.note_accepted(&image, &state, actor);
             return self.keep(request, image, diagnostics, &state, now);
         }
         let lockouts = self.check_lockout(request, &image, now)?;
@@ -51,7 +52,8 @@ impl Engine {
         let event = Event::Publish {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),
-            generation: self.dataplane.next_number(),
+            // The one that passes everything comes before the first that must be confirmed.
+            generation: self.dataplane.next_number() + u32::from(confirm.is_some() && state.is_empty),
             revision: None,
             confirm_s: request.confirm_s,
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
@@ -249,7 +251,10 @@ impl Engine {
             },
             |in_force| policy_ref(&in_force.image),
         );
-        tracing::info!(%actor, policy = policy.name, "confirmed");
+        let event = Event::Confirm {
+            policy: policy.name.clone(),
+        };
+        self.record(actor, &event);
         self.store.promote_pending().map_err(|error| {
             self.problems.set(
                 Topic::StoredPolicy,

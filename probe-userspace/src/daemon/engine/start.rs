@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{super::build, Engine, InForce};
 use crate::{
+    audit::{Actor, Event},
     daemon::{Refusal, api::LastPublish, problems::Topic, settings::count, store::StoredPolicy},
     dataplane::{Published, StateInfo},
     diagnostic::Diagnostic,
@@ -22,6 +23,8 @@ impl Engine {
             Ok(state) => self.host_state = state,
             Err(error) => self.problems.set(Topic::StoredState, format!("{error:#}")),
         }
+        self.start_audit();
+        self.restore_counters();
         self.sync_clock();
         self.set_failsafe();
         self.look_at_network();
@@ -38,6 +41,7 @@ impl Engine {
         self.set_targets(None);
         self.detach_unlisted();
         self.attach_missing();
+        self.sign_audit();
     }
 
     fn take_up(&mut self, state: &StateInfo) {
@@ -168,6 +172,15 @@ impl Engine {
                     generation = published.number,
                     "the stored policy is published"
                 );
+                let event = Event::Publish {
+                    policy: in_force.image.policy_name.clone(),
+                    sha256: in_force.image.policy_sha256.clone(),
+                    generation: published.number,
+                    revision: None,
+                    confirm_s: None,
+                    lockouts: Vec::new(),
+                };
+                self.record(&Actor::Daemon, &event);
                 self.problems.clear(&Topic::Policy);
                 self.in_force = Some(in_force);
             }
