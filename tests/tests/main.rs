@@ -6,6 +6,8 @@
 
 /// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
 mod actions;
+/// The audit log: what is recorded, what becomes of it when the disk is full, and whoever tampers with it.
+mod audit;
 /// Signed bundles: bad ones, altered ones, and stock minisign.
 mod bundle;
 /// What is left behind by the harness, the daemon and the demo: nothing.

@@ -224,9 +224,11 @@ impl Engine {
             let baseline = self
                 .baseline(&image.location)
                 .ok_or_else(|| Refusal::failed("cannot compile the policy that passes everything"))?;
-            self.dataplane
+            let published = self
+                .dataplane
                 .publish(&baseline.image, None)
                 .map_err(Refusal::failed)?;
+            self.record_published(&baseline.image, published.number);
             self.in_force = Some(baseline);
         }
         // Before the first packet is redirected, not after it.

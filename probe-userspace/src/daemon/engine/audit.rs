@@ -182,6 +182,19 @@ impl Engine {
         self.save_host_state();
     }
 
+    /// A generation was published that nobody asked for now.
+    pub(super) fn record_published(&mut self, image: &Image, generation: u32) {
+        let event = Event::Publish {
+            policy: image.policy_name.clone(),
+            sha256: image.policy_sha256.clone(),
+            generation,
+            revision: None,
+            confirm_s: None,
+            lockouts: Vec::new(),
+        };
+        self.record(&Actor::Daemon, &event);
+    }
+
     /// A text was taken that differs from the one in force in nothing that the kernel sees.
     pub(super) fn note_accepted(&mut self, image: &Image, state: &StateInfo, actor: &Actor) {
         let in_force = self.in_force.as_ref();

@@ -87,7 +87,8 @@ impl Engine {
             let done = self
                 .problems
                 .note(Topic::Policy, "cannot publish what a halt stands on", published);
-            if done.is_some() {
+            if let Some(published) = done {
+                self.record_published(&baseline.image, published.number);
                 self.in_force = Some(baseline);
             }
         }

@@ -4,7 +4,6 @@ use std::{path::Path, sync::Arc};
 
 use super::{super::build, Engine, InForce};
 use crate::{
-    audit::{Actor, Event},
     daemon::{Refusal, api::LastPublish, problems::Topic, settings::count, store::StoredPolicy},
     dataplane::{Published, StateInfo},
     diagnostic::Diagnostic,
@@ -172,15 +171,7 @@ impl Engine {
                     generation = published.number,
                     "the stored policy is published"
                 );
-                let event = Event::Publish {
-                    policy: in_force.image.policy_name.clone(),
-                    sha256: in_force.image.policy_sha256.clone(),
-                    generation: published.number,
-                    revision: None,
-                    confirm_s: None,
-                    lockouts: Vec::new(),
-                };
-                self.record(&Actor::Daemon, &event);
+                self.record_published(&in_force.image, published.number);
                 self.problems.clear(&Topic::Policy);
                 self.in_force = Some(in_force);
             }
