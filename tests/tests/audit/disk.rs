@@ -68,6 +68,7 @@ fn a_daemon_whose_log_cannot_be_written() {
     let database = scratch.path().join("countries.mmdb");
     MmdbWriter::new()
         .country("81.0.0.0/16", "RU")
+        .country("82.0.0.0/16", "NL")
         .write(&database)
         .unwrap();
     let host = HostFile {
@@ -79,10 +80,11 @@ fn a_daemon_whose_log_cannot_be_written() {
     symlink(disk.path(), log::dir(&cordon.dir().join("state"))).unwrap();
     cordon.run().unwrap();
     let policy = |i: usize| {
+        let countries = [&["RU"][..], &["NL", "RU"]][i % 2];
         format!(
             "version = 1\nname = \"policy-{i}\"\ndefault = \"pass\"\nunknown = \"pass\"\n\
              [[order]]\nid = \"test-{i}\"\nauthority = \"Test\"\n\
-             [[order.rule]]\naction = \"drop\"\ncountries = [\"RU\"]\n"
+             [[order.rule]]\naction = \"drop\"\ncountries = {countries:?}\n"
         )
     };
     cordon.apply(&policy(0)).unwrap();
