@@ -30,6 +30,7 @@ pub mod rng;
 pub mod scratch;
 pub mod segments;
 pub mod servers;
+pub mod small_disk;
 pub mod stream;
 pub mod taker;
 pub mod test_run;

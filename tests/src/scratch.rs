@@ -9,6 +9,8 @@ use std::{
 use anyhow::Context as _;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::small_disk;
+
 /// Leftovers are recognised by this name, followed by the process id and the start time of their maker.
 const NAME: &str = "cordon-lab";
 
@@ -62,10 +64,12 @@ impl Drop for Scratch {
 }
 
 fn remove(scratch: &Path) -> io::Result<()> {
-    match umount2(&scratch.join("bpf"), MntFlags::MNT_DETACH) {
-        // Not mounted: its maker was killed before the mount, or another process sweeps as well.
-        Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
-        Err(errno) => return Err(errno.into()),
+    for mounted in ["bpf", small_disk::DIR] {
+        match umount2(&scratch.join(mounted), MntFlags::MNT_DETACH) {
+            // Not mounted: its maker was killed before the mount, or another process sweeps as well.
+            Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
     match fs::remove_dir_all(scratch) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

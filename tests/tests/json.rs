@@ -10,9 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
-    "detach", "bundle", "key",
+    "detach", "bundle", "key", "audit",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
@@ -88,6 +88,10 @@ fn every_verb_answers_in_json_without_a_daemon() {
         "action",
     );
     expect(&cordon, &["detach", "--yes"], 0, "interfaces");
+    expect(&cordon, &["audit", "show"], 1, "error");
+    expect(&cordon, &["audit", "verify"], 2, "error");
+    expect(&cordon, &["audit", "anchor"], 1, "error");
+    expect(&cordon, &["audit", "key"], 1, "error");
 }
 
 #[test]
@@ -106,6 +110,10 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     expect(&cordon, &["check", &policy], 0, "classes_dropped");
     expect(&cordon, &["halt", "--reason", "drill"], 0, "halted");
     expect(&cordon, &["resume"], 0, "problems");
+    expect(&cordon, &["audit", "show", "--json"], 0, "records");
+    expect(&cordon, &["audit", "verify"], 0, "verdict");
+    expect(&cordon, &["audit", "anchor"], 0, "hash");
+    expect(&cordon, &["audit", "key"], 0, "public_key");
     expect(&cordon, &["detach", "--yes"], 1, "error");
     expect(&cordon, &["observe", EDGE_IFNAME], 1, "error");
     expect(&cordon, &["run"], 1, "error");

@@ -38,10 +38,79 @@ impl fmt::Display for Actor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// A segment of the log begins. The first one of all is the genesis: it says whose log this is.
+    Segment {
+        /// Of the log: [`super::FORMAT`].
+        format: u32,
+        /// Name of the host.
+        host: String,
+        /// Id of the host key, upper-case hexadecimal.
+        key: String,
+        /// The host key, as in a `.pub` file of minisign.
+        public_key: String,
+    },
+    /// The records up to the one before this are signed.
+    Checkpoint {
+        /// Id of the host key.
+        key: String,
+        /// Line 2 of the signature, as in a `.minisig` file.
+        signature: String,
+        /// Line 4 of it.
+        global: String,
+    },
+    /// The last line of the log was incomplete, after a power loss for example, and was cut off.
+    Torn {
+        /// Name of the segment.
+        file: String,
+        /// Length of what was cut off.
+        n_bytes: usize,
+        /// Its digest.
+        sha256: String,
+    },
+    /// The log was not as it was written. It goes on in a new segment.
+    Damaged {
+        /// Name of the segment.
+        file: String,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Memory was short while the log could not be written: records are missing here.
+    Lost {
+        /// How many.
+        n: u64,
+        /// When the first of them happened.
+        first: String,
+        /// When the last of them happened.
+        last: String,
+    },
+    /// A segment is about to be deleted, because the host file says so.
+    Dropped {
+        /// Its name.
+        file: String,
+        /// Its first record.
+        first: u64,
+        /// Its last record.
+        last: u64,
+        /// Hash of its last record.
+        hash: String,
+    },
     /// The daemon started.
     Start {
         /// Its version.
         version: String,
+    },
+    /// The daemon stops; enforcement stays on.
+    Stop {},
+    /// A policy was taken that differs from the one in force in nothing that the kernel sees.
+    Accept {
+        /// Its name.
+        policy: String,
+        /// SHA-256 of its text.
+        sha256: String,
+        /// Number of the generation in force.
+        generation: u32,
     },
     /// A policy is in force.
     Publish {
@@ -71,6 +140,15 @@ pub enum Event {
         reason: String,
         /// Why, in a sentence.
         message: String,
+        /// How often, from `first` to `last`.
+        #[serde(default = "once", skip_serializing_if = "is_once")]
+        count: u64,
+        /// When for the first time; absent: once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<String>,
+        /// When for the last time; absent: once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<String>,
     },
     /// The policy that waited stays.
     Confirm {
@@ -158,16 +236,20 @@ pub enum Event {
     },
     /// A trusted key was added, restricted or revoked.
     Key {
-        /// `trust`, `revoke`, `restrict`.
+        /// `trust`, `revoke`, `restrict`, `threshold`.
         change: String,
-        /// Its id.
+        /// Its id; for a threshold how many keys must sign.
         key: String,
+        /// What it may do.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        verbs: Vec<String>,
     },
-    /// Counters since the generation began.
+    /// What was counted since the generation began: sums, so that no earlier record is needed to read one.
     Counters {
-        /// Number of the generation.
+        /// Number of the generation, as in `publish`; 0: the entry program, since the maps were made.
         generation: u32,
-        /// Packets and bytes (L2) by reason and class; a class is absent where the reason has none.
+        /// Packets and bytes (L2) by reason and class; a class is absent where the reason has none. Rows that find no
+        /// room are summed up by reason, with the class `(others)`.
         rows: Vec<(String, Option<String>, u64, u64)>,
     },
     /// A watched peer, for example, a resolver, did not answer, so nothing was confirmed.
@@ -179,4 +261,13 @@ pub enum Event {
         /// Why.
         message: String,
     },
+}
+
+fn once() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_once(count: &u64) -> bool {
+    *count == 1
 }

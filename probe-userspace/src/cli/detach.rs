@@ -9,7 +9,10 @@ use std::{
 use anyhow::bail;
 
 use super::{Globals, output};
-use crate::dataplane::{self, Detached};
+use crate::{
+    daemon::offline::record_detached,
+    dataplane::{self, Detached},
+};
 
 /// End enforcement: detach from every interface and remove all pins
 ///
@@ -40,6 +43,10 @@ impl Detach {
             bail!("nothing was detached");
         }
         let detached = dataplane::detach_all(&settings.pin_dir)?;
+        let uid = nix::unistd::getuid().as_raw();
+        if let Err(error) = record_detached(&settings, &detached.interfaces, uid) {
+            output::print_note(&format!("detached, but not recorded: {error:#}"))?;
+        }
         output::print(globals.output, &detached, render)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -1,8 +1,7 @@
 //! `cordon init`.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,7 +12,10 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::{Globals, output, remote};
-use crate::daemon::surroundings::{Role, Surroundings, uplinks};
+use crate::{
+    daemon::surroundings::{Role, Surroundings, uplinks},
+    durable::{self, Existing},
+};
 
 /// Write a host file for this machine
 ///
@@ -146,23 +148,14 @@ fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
     }
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(force)
-        .truncate(force)
-        .create_new(!force)
-        .open(path);
-    let mut file = match opened {
-        Ok(file) => file,
+    let existing = if force { Existing::Replace } else { Existing::Keep };
+    match durable::write(path, text.as_bytes(), 0o644, existing) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
             "{} exists: look at a new one with --stdout, or replace it with --force",
             path.display()
         ),
-        Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
-    };
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {}", path.display()))
+        written => written.with_context(|| format!("cannot write {}", path.display())),
+    }
 }
 
 fn next_steps(written: &Written) -> String {

@@ -1,6 +1,7 @@
 //! The command line: a file per verb. Arguments are parsed, resolved against the host file, then acted upon.
 
 mod apply;
+mod audit;
 mod bundle;
 mod check;
 mod confirm;
@@ -84,14 +85,18 @@ enum Command {
     Detach(detach::Detach),
     Bundle(bundle::Bundle),
     Key(key::Key),
+    Audit(audit::Audit),
 }
 
 impl Cli {
     /// A verb's own word for JSON counts for its errors too.
     fn resolved(mut self) -> Self {
-        if let Command::Watch(verb) = &self.command
-            && verb.json
-        {
+        let is_json = match &self.command {
+            Command::Watch(verb) => verb.json,
+            Command::Audit(verb) => verb.is_json(),
+            _ => false,
+        };
+        if is_json {
             self.globals.output = Format::Json;
         }
         self
@@ -154,6 +159,7 @@ impl Command {
             Self::Detach(verb) => verb.execute(globals),
             Self::Bundle(verb) => verb.execute(globals),
             Self::Key(verb) => verb.execute(globals),
+            Self::Audit(verb) => verb.execute(globals),
         }
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod engine;
 mod events;
 pub mod fixed;
+pub mod offline;
 pub mod preflight;
 mod problems;
 mod refusal;

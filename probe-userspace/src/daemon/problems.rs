@@ -17,6 +17,10 @@ pub enum Topic {
     StoredPending,
     /// The file of the halt.
     StoredState,
+    /// The file of counters.
+    StoredCounters,
+    /// The audit log.
+    Audit,
     /// Failsafe prefixes in the kernel.
     Failsafe,
     /// Halting and resuming.

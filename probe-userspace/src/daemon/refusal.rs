@@ -39,6 +39,18 @@ impl Refusal {
         Self::with_status(500, format!("{error:#}"))
     }
 
+    /// What kind of refusal it is, in one word.
+    pub fn word(&self) -> &'static str {
+        match self.status {
+            401 | 403 => "denied",
+            409 => "conflict",
+            400 | 408 | 413 | 422 => "input",
+            503 => "busy",
+            507 => "unrecorded",
+            _ => "failed",
+        }
+    }
+
     /// A refusal without remarks.
     pub fn with_status(status: u16, error: impl Into<String>) -> Self {
         Self {

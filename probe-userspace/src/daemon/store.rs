@@ -1,24 +1,28 @@
 //! What survives a restart: the policy in force, the one that waits for confirmation, the halt.
 //!
-//! Every write goes to a temporary file, is synced and renamed, and the directory is synced: a crash leaves the
-//! old content or the new one. A policy is written to `pending.toml` before it is published and renamed to
+//! A crash leaves the old content or the new one ([`crate::durable`]). A policy is written to `pending.toml` before it is published and renamed to
 //! `policy.toml` when it is in force for good, so `policy.toml` is always the last policy known to be good.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{audit::Actor, instant::Instant};
+use crate::{
+    audit::Actor,
+    durable::{self, Existing},
+    instant::Instant,
+};
 
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
 const STATE: &str = "state.json";
+const COUNTERS: &str = "counters.json";
 
 /// A stored policy begins with this, the instant at which it was accepted, `FROM` and the file it came from.
 const ACCEPTED: &str = "# cordon: accepted ";
@@ -50,6 +54,15 @@ pub struct HostState {
     pub halted: Option<StoredHalt>,
     /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
     pub reverted: Option<String>,
+    /// Interfaces that were judged at the last look, and in which mode: what became of them is recorded.
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, String>,
+    /// Trusted keys at the last look, and what they may do: what became of them is recorded.
+    #[serde(default)]
+    pub keys: BTreeMap<String, Vec<String>>,
+    /// How many keys had to sign for a verb at the last look, where that is more than one.
+    #[serde(default)]
+    pub thresholds: BTreeMap<String, usize>,
 }
 
 impl HostState {
@@ -61,6 +74,28 @@ impl HostState {
         };
         Some(format!("{policy} was not confirmed in time and was reverted"))
     }
+}
+
+/// What retired generations have counted since the machine was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCounters {
+    /// Id of the boot.
+    pub boot: String,
+    /// Sums by reason and class.
+    pub retired: Vec<StoredRow>,
+}
+
+/// A counter, as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRow {
+    /// Name of the reason.
+    pub reason: String,
+    /// Name of the class, if the reason has one.
+    pub class: Option<String>,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes (L2).
+    pub bytes: u64,
 }
 
 /// A halt, as stored.
@@ -122,18 +157,30 @@ impl Store {
     /// Keeps other daemons off the directory for as long as the file lives: two would overwrite each other's policy,
     /// also with pin directories of their own.
     pub fn lock(&self) -> anyhow::Result<File> {
+        self.try_lock()?.with_context(|| {
+            format!(
+                "the state directory {} is in use by another cordon daemon: stop that one, or set another `state_dir`",
+                self.dir.display()
+            )
+        })
+    }
+
+    /// As [`Self::lock`]; `None` if a daemon has it.
+    pub fn try_lock(&self) -> anyhow::Result<Option<File>> {
         self.make_dir()?;
         let dir = File::open(&self.dir).with_context(|| format!("cannot open {}", self.dir.display()))?;
         match dir.try_lock() {
-            Ok(()) => Ok(dir),
-            Err(fs::TryLockError::WouldBlock) => anyhow::bail!(
-                "the state directory {} is in use by another cordon daemon: stop that one, or set another `state_dir`",
-                self.dir.display()
-            ),
+            Ok(()) => Ok(Some(dir)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock {}", self.dir.display()))
             }
         }
+    }
+
+    /// Removes what writers left that died; says how many files there were.
+    pub fn remove_leftovers(&self) -> anyhow::Result<usize> {
+        durable::remove_leftovers(&self.dir).with_context(|| format!("cannot tidy {}", self.dir.display()))
     }
 
     /// Path of the stored policy, for remarks.
@@ -169,19 +216,15 @@ impl Store {
     /// Makes the pending policy the one in force for good.
     pub fn promote_pending(&self) -> anyhow::Result<()> {
         let (from, to) = (self.pending_path(), self.policy_path());
-        fs::rename(&from, &to)
-            .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
-        self.sync_dir()
+        durable::rename(&from, &to)
+            .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
     }
 
     /// Forgets the pending policy, if there is one.
     pub fn drop_pending(&self) -> anyhow::Result<()> {
         let path = self.pending_path();
-        match fs::remove_file(&path) {
-            Ok(()) => self.sync_dir(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
-        }
+        durable::remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        Ok(())
     }
 
     /// Replaces the stored policy at once: for a text that differs from the stored one in nothing the kernel sees.
@@ -204,6 +247,25 @@ impl Store {
         self.write(STATE, &text)
     }
 
+    /// The stored counters.
+    pub fn counters(&self) -> anyhow::Result<Option<StoredCounters>> {
+        let Some(text) = self.read(COUNTERS)? else {
+            return Ok(None);
+        };
+        serde_json::from_str(&text).map(Some).with_context(|| {
+            format!(
+                "{} is not a file of counters: remove it",
+                self.dir.join(COUNTERS).display()
+            )
+        })
+    }
+
+    /// Stores counters.
+    pub fn set_counters(&self, counters: &StoredCounters) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(counters).context("cannot write the counters as JSON")?;
+        self.write(COUNTERS, &text)
+    }
+
     fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
         let path = self.dir.join(name);
         match fs::read_to_string(&path) {
@@ -214,37 +276,15 @@ impl Store {
     }
 
     fn make_dir(&self) -> anyhow::Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(&self.dir)
+        durable::make_dir(&self.dir, 0o750)
             .with_context(|| format!("cannot make the state directory {}", self.dir.display()))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         self.make_dir()?;
-        let temporary = self.dir.join(format!(".{name}.new"));
         let path = self.dir.join(name);
-        let try_write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o640)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(&temporary)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        };
-        try_write().with_context(|| format!("cannot write {}", path.display()))?;
-        self.sync_dir()
-    }
-
-    fn sync_dir(&self) -> anyhow::Result<()> {
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .with_context(|| format!("cannot sync {}", self.dir.display()))
+        durable::write(&path, content, 0o640, Existing::Replace)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -305,7 +345,7 @@ mod tests {
                 reason: "drill".to_owned(),
                 actor: Some(Actor::Local { uid: 0 }),
             }),
-            reverted: None,
+            ..HostState::default()
         };
         store.set_host_state(&state).unwrap();
         assert_eq!(store.host_state().unwrap(), state);
@@ -330,19 +370,14 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_link_is_not_followed() {
-        let (dir, store) = store();
+    fn what_a_writer_left_that_died_is_removed_and_the_state_is_not() {
+        let (_dir, store) = store();
         store
             .set_policy(&StoredPolicy::accepted("one.toml", "one", Instant(7)))
             .unwrap();
-        let target = dir.path().join("target");
-        fs::write(&target, "precious").unwrap();
-        std::os::unix::fs::symlink(&target, store.dir.join(".policy.toml.new")).unwrap();
-        assert!(
-            store
-                .set_policy(&StoredPolicy::accepted("two.toml", "two", Instant(7)))
-                .is_err()
-        );
-        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        fs::write(store.dir.join(".policy.toml.1-0.new"), "half of").unwrap();
+        assert_eq!(store.remove_leftovers().unwrap(), 1);
+        assert!(store.policy().unwrap().is_some());
+        assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1);
     }
 }

@@ -15,10 +15,15 @@ use super::{
 /// Sums by reason and class.
 pub type Sums = BTreeMap<(Reason, Option<String>), Counter>;
 
+/// So many generations may be retired before somebody asks for their counters.
+const MAX_LAST: usize = 16;
+
 /// What retired generations have counted, and the entry program's counters.
 pub struct Totals {
     entry: PerCpuArray<MapData, Counter>,
     retired: Sums,
+    /// The last counters of generations that were retired, until somebody asks.
+    last: Vec<(u32, Sums)>,
 }
 
 impl Totals {
@@ -29,6 +34,7 @@ impl Totals {
         Ok(Self {
             entry: Map::PerCpuArray(map).try_into().map_err(failed)?,
             retired: Sums::new(),
+            last: Vec::new(),
         })
     }
 
@@ -47,7 +53,35 @@ impl Totals {
 
     /// Keeps the counters of a generation that no program runs any more.
     pub fn add_retired(&mut self, generation: &Generation) -> Result<(), DataplaneError> {
-        add_generation(&mut self.retired, generation)
+        let mut sums = Sums::new();
+        add_generation(&mut sums, generation)?;
+        for (key, counter) in &sums {
+            let sum = self.retired.entry(key.clone()).or_default();
+            sum.packets += counter.packets;
+            sum.bytes += counter.bytes;
+        }
+        // Somebody who never asks does not let them grow without end.
+        self.last.truncate(MAX_LAST);
+        self.last.push((generation.meta.number, sums));
+        Ok(())
+    }
+
+    /// What generations have counted that were retired since the last call, by their numbers.
+    pub fn take_last(&mut self) -> Vec<(u32, Sums)> {
+        std::mem::take(&mut self.last)
+    }
+
+    /// Adds what was counted by generations that were retired before this process began. Names that are not known any
+    /// more are left out.
+    pub fn restore(&mut self, rows: impl Iterator<Item = (String, Option<String>, u64, u64)>) {
+        for (name, class, packets, bytes) in rows {
+            let mut reasons = (0..=u8::MAX).filter_map(Reason::from_code);
+            if let Some(reason) = reasons.find(|reason| reason.name() == name) {
+                let sum = self.retired.entry((reason, class)).or_default();
+                sum.packets += packets;
+                sum.bytes += bytes;
+            }
+        }
     }
 }
 

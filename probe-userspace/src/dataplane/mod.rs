@@ -331,6 +331,36 @@ impl Dataplane {
         Ok(counters::rows(&sums))
     }
 
+    /// As [`Self::counters`], by the number of the generation; 0: the entry program.
+    pub fn counters_by_generation(&self) -> Result<Vec<(u32, Vec<CounterRow>)>, DataplaneError> {
+        let mut entry = counters::Sums::new();
+        self.totals.add_entry(&mut entry)?;
+        let mut counters = vec![(0, counters::rows(&entry))];
+        for (_, generation) in &self.generations {
+            let mut sums = counters::Sums::new();
+            counters::add_generation(&mut sums, generation)?;
+            counters.push((generation.meta.number, counters::rows(&sums)));
+        }
+        Ok(counters)
+    }
+
+    /// The last counters of generations that were retired since the last call.
+    pub fn take_last_counters(&mut self) -> Vec<(u32, Vec<CounterRow>)> {
+        let last = self.totals.take_last().into_iter();
+        last.map(|(number, sums)| (number, counters::rows(&sums)))
+            .collect()
+    }
+
+    /// What all retired generations have counted.
+    pub fn retired_counters(&self) -> Vec<CounterRow> {
+        counters::rows(&self.totals.clone_sums())
+    }
+
+    /// Takes up what generations have counted that were retired before this process began: reason, class, packets, bytes.
+    pub fn restore_retired(&mut self, rows: impl Iterator<Item = (String, Option<String>, u64, u64)>) {
+        self.totals.restore(rows);
+    }
+
     /// Another handle on the entry program, for BPF_PROG_TEST_RUN by tests and benches: what an interface runs.
     pub fn open_entry_program(&self) -> Result<Xdp, DataplaneError> {
         Xdp::from_pin(self.pins.entry(self.variant), XdpAttachType::Interface)

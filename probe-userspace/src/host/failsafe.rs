@@ -50,6 +50,7 @@ const FAILSAFE: Shape = Shape {
         ("flow_entries", ABOVE),
         ("limiter_entries", ABOVE),
         ("event_ring_kib", ABOVE),
+        ("audit_segments", ABOVE),
         ("pin_dir", ABOVE),
         ("state_dir", ABOVE),
         ("run_dir", ABOVE),

@@ -107,6 +107,8 @@ pub struct Host {
     pub sizes: TableSizes,
     /// `no_generation`: what the entry program does if no generation can be called.
     pub no_generation_pass: bool,
+    /// `audit_segments`: how many segments of the audit log are kept; absent: all.
+    pub audit_segments: Option<u32>,
     /// `pin_dir`, default `/sys/fs/bpf/cordon`.
     pub pin_dir: Option<Located<PathBuf>>,
     /// `state_dir`, default `/var/lib/cordon`.
@@ -152,6 +154,7 @@ const ROOT: Shape = Shape {
         Key::optional("flow_entries"),
         Key::optional("limiter_entries"),
         Key::optional("event_ring_kib"),
+        Key::optional("audit_segments"),
         Key::optional("pin_dir"),
         Key::optional("state_dir"),
         Key::optional("run_dir"),
@@ -222,6 +225,9 @@ const TABLE_ENTRIES: RangeInclusive<u32> = 1024..=4_194_304;
 /// Size of the event ring in KiB.
 const EVENT_RING_KIB: RangeInclusive<u32> = 64..=65_536;
 
+/// Segments of the audit log, of 8 MiB each: fewer would hardly hold a day.
+const AUDIT_SEGMENTS: RangeInclusive<u32> = 2..=1_000_000;
+
 /// Parses a host file. Gives all remarks in one pass; the host is `None` if any of them is an error.
 pub fn parse(file: &str, text: &str) -> (Option<Host>, Vec<Diagnostic>) {
     let readable = Readable::new(text);
@@ -264,6 +270,9 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
                 choice(document, item, DROP_OR_PASS, &[])
             })
             .unwrap_or_default(),
+        audit_segments: root.read(document, "audit_segments", |document, item| {
+            number(document, item, AUDIT_SEGMENTS)
+        }),
         pin_dir: root.read(document, "pin_dir", absolute_path),
         state_dir: root.read(document, "state_dir", absolute_path),
         run_dir: root.read(document, "run_dir", absolute_path),

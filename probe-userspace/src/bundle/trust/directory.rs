@@ -1,9 +1,7 @@
 //! The directory of trusted keys: `*.pub` files and `trust.toml`.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +13,7 @@ use crate::{
     },
     daemon::Refusal,
     diagnostic::{Diagnostic, Place},
+    durable::{self, Existing},
     input,
     instant::Instant,
 };
@@ -141,8 +140,7 @@ impl TrustDirectory {
         }
         self.write_rules(&rules)?;
         let path = PathBuf::from(&file.file);
-        fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))?;
-        self.sync()?;
+        durable::remove(&path).map_err(|error| failed("remove", &path, &error))?;
         Ok(key)
     }
 
@@ -193,33 +191,10 @@ impl TrustDirectory {
     }
 
     fn write(&self, path: &Path, text: &str) -> Result<(), Refusal> {
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.dir);
-        made.map_err(|error| failed("make", &self.dir, &error))?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let temporary = self.dir.join(format!(".{}.new", name.unwrap_or_default()));
-        let try_write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o644)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        };
-        try_write().map_err(|error| failed("write", path, &error))?;
-        self.sync()
-    }
-
-    fn sync(&self) -> Result<(), Refusal> {
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| failed("sync", &self.dir, &error))
+        durable::make_dir(&self.dir, 0o755).map_err(|error| failed("make", &self.dir, &error))?;
+        durable::remove_leftovers(&self.dir).map_err(|error| failed("tidy", &self.dir, &error))?;
+        durable::write(path, text.as_bytes(), 0o644, Existing::Replace)
+            .map_err(|error| failed("write", path, &error))
     }
 }
 

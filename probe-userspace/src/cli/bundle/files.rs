@@ -1,9 +1,7 @@
 //! Reading and writing of the files that bundles are made of.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -13,17 +11,10 @@ use crate::{
     bundle::{Envelope, Rejected},
     cli::Globals,
     daemon::Refusal,
-    input,
+    durable, input,
 };
 
-/// What to do with a file that is already there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Existing {
-    /// Leave it and fail.
-    Keep,
-    /// Put the new one in its place.
-    Replace,
-}
+pub(in crate::cli) use crate::durable::Existing;
 
 /// A refused bundle, as the command line reports it.
 pub(in crate::cli) fn refusal(file: &str, rejected: Rejected) -> Refusal {
@@ -42,39 +33,13 @@ pub(super) fn read_envelope(path: &Path) -> anyhow::Result<Envelope> {
 
 /// Writes a file at once or not at all.
 pub(in crate::cli) fn write(path: &Path, bytes: &[u8], existing: Existing, mode: u32) -> anyhow::Result<()> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let Some(name) = name else {
-        bail!("{} is not the name of a file", path.display());
-    };
-    let temporary = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    let try_write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        match existing {
-            Existing::Replace => fs::rename(&temporary, path)?,
-            Existing::Keep => fs::hard_link(&temporary, path).and_then(|()| fs::remove_file(&temporary))?,
-        }
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    let written = try_write();
-    if let Err(error) = written {
-        // It may never have been made.
-        drop(fs::remove_file(&temporary));
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            bail!(
-                "{} exists: name another, or replace it with `--force`",
-                path.display()
-            );
-        }
-        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+    match durable::write(path, bytes, mode, existing) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
+            "{} exists: name another, or replace it with `--force`",
+            path.display()
+        ),
+        written => written.with_context(|| format!("cannot write {}", path.display())),
     }
-    Ok(())
 }
 
 /// The directory of trusted keys: the one that was named, or that of the host file's state directory.

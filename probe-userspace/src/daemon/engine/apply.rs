@@ -42,6 +42,7 @@ impl Engine {
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         if is_active(&state, &image) {
+            self.note_accepted(&image, &state, actor);
             return self.keep(request, image, diagnostics, &state, now);
         }
         let lockouts = self.check_lockout(request, &image, now)?;
@@ -51,7 +52,8 @@ impl Engine {
         let event = Event::Publish {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),
-            generation: self.dataplane.next_number(),
+            // The one that passes everything comes before the first that must be confirmed.
+            generation: self.dataplane.next_number() + u32::from(confirm.is_some() && state.is_empty),
             revision: None,
             confirm_s: request.confirm_s,
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
@@ -222,9 +224,11 @@ impl Engine {
             let baseline = self
                 .baseline(&image.location)
                 .ok_or_else(|| Refusal::failed("cannot compile the policy that passes everything"))?;
-            self.dataplane
+            let published = self
+                .dataplane
                 .publish(&baseline.image, None)
                 .map_err(Refusal::failed)?;
+            self.record_published(&baseline.image, published.number);
             self.in_force = Some(baseline);
         }
         // Before the first packet is redirected, not after it.
@@ -249,7 +253,10 @@ impl Engine {
             },
             |in_force| policy_ref(&in_force.image),
         );
-        tracing::info!(%actor, policy = policy.name, "confirmed");
+        let event = Event::Confirm {
+            policy: policy.name.clone(),
+        };
+        self.record(actor, &event);
         self.store.promote_pending().map_err(|error| {
             self.problems.set(
                 Topic::StoredPolicy,

@@ -87,7 +87,8 @@ impl Engine {
             let done = self
                 .problems
                 .note(Topic::Policy, "cannot publish what a halt stands on", published);
-            if done.is_some() {
+            if let Some(published) = done {
+                self.record_published(&baseline.image, published.number);
                 self.in_force = Some(baseline);
             }
         }
@@ -124,6 +125,13 @@ impl Engine {
 
     pub(super) fn resume(&mut self, actor: &Actor) -> Result<ResumeReply, Refusal> {
         let ended = self.dataplane.state().ok().and_then(|state| self.halted(&state));
+        if ended.is_some() {
+            let event = Event::Resume {
+                service: None,
+                ended: false,
+            };
+            self.record_first(actor, &event)?;
+        }
         self.dataplane.resume().map_err(Refusal::failed)?;
         tracing::info!(%actor, was_halted = ended.is_some(), "resumed");
         self.problems.clear(&Topic::Halt);
@@ -185,6 +193,11 @@ impl Engine {
             && self.dataplane.state().is_ok_and(|state| state.halted.is_none())
         {
             tracing::info!("the halt is over");
+            let event = Event::Resume {
+                service: None,
+                ended: true,
+            };
+            self.record(&Actor::Daemon, &event);
             self.host_state.halted = None;
             self.save_host_state();
         }

@@ -31,6 +31,11 @@ impl Engine {
     /// prefixes are in the kernel. One that was detached behind the daemon's back stays detached: somebody wanted
     /// it so (`cordon detach --even-if-running`).
     pub(super) fn attach_missing(&mut self) {
+        self.attach_wanted();
+        self.note_interfaces();
+    }
+
+    fn attach_wanted(&mut self) {
         let has_baseline = self
             .in_force
             .as_ref()

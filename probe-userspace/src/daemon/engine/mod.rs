@@ -4,7 +4,8 @@
 //! publishing happen here too; while they run, the status is answered from a snapshot.
 
 mod apply;
-mod audit;
+pub(super) mod audit;
+mod counters;
 mod explain;
 mod halt;
 mod interfaces;
@@ -32,7 +33,7 @@ use super::{
     store::{HostState, Store},
 };
 use crate::{
-    audit::Actor,
+    audit::{self as record, Actor, Journal},
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
     geo::Location,
@@ -108,6 +109,8 @@ struct Engine {
     _lock: File,
     last_publish: Option<LastPublish>,
     clock: ClockWatch,
+    journal: Journal,
+    kept: counters::Kept,
 }
 
 /// Opens the dataplane and starts the thread. Fails only where nothing could be done at all; whatever is pinned
@@ -164,6 +167,8 @@ impl Engine {
         })
         .with_context(|| format!("cannot open the dataplane in {}", settings.pin_dir.display()))?;
         Ok(Self {
+            journal: audit::journal(&settings),
+            kept: counters::Kept::default(),
             store,
             settings,
             dataplane,
@@ -194,23 +199,23 @@ impl Engine {
                 Event::Apply(request, actor, reply) => {
                     self.show(Some("publishing"));
                     let result = self.apply(&request, &actor);
-                    log_refusal("apply", &actor, &result);
+                    self.note_refusal("apply", &request.file, &actor, &result);
                     self.show(None);
                     answer(reply, result);
                 }
                 Event::Confirm(actor, reply) => {
                     let result = self.confirm(&actor);
-                    log_refusal("confirm", &actor, &result);
+                    self.note_refusal("confirm", "", &actor, &result);
                     answer(reply, result);
                 }
                 Event::Halt(request, actor, reply) => {
                     let result = self.halt(&request, &actor);
-                    log_refusal("halt", &actor, &result);
+                    self.note_refusal("halt", "", &actor, &result);
                     answer(reply, result);
                 }
                 Event::Resume(actor, reply) => {
                     let result = self.resume(&actor);
-                    log_refusal("resume", &actor, &result);
+                    self.note_refusal("resume", "", &actor, &result);
                     answer(reply, result);
                 }
                 Event::Explain(query, reply) => answer(reply, self.explain(&query)),
@@ -219,7 +224,7 @@ impl Engine {
                     self.attach_missing();
                 }
                 Event::EventsFailed(text) => self.problems.set(Topic::Events, text),
-                Event::Shutdown => return,
+                Event::Shutdown => return self.stop_audit(),
             }
             self.tell_watchers();
         }
@@ -245,6 +250,7 @@ impl Engine {
         let is_due = self.n_ticks.is_multiple_of(LOOK_INTERVAL_S);
         if is_due {
             self.look_at_leases();
+            self.note_keys();
         }
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
@@ -256,6 +262,7 @@ impl Engine {
         let result = self.dataplane.tidy();
         self.problems
             .note(Topic::Retired, "cannot free retired generations", result);
+        self.tick_audit();
     }
 
     fn sync_clock(&mut self) {
@@ -294,6 +301,7 @@ impl Engine {
             None => self.name_of_pending().unwrap_or_default(),
         };
         tracing::warn!(policy = lost, "not confirmed in time: reverted");
+        self.record(&Actor::Daemon, &record::Event::Revert { policy: lost.clone() });
         self.in_force = self.fallback.take();
         self.note_redirects();
         if let Some(in_force) = &self.in_force
@@ -334,11 +342,5 @@ impl Engine {
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     if reply.send(value).is_err() {
         tracing::debug!("the caller is gone");
-    }
-}
-
-fn log_refusal<T>(verb: &str, actor: &Actor, result: &Result<T, Refusal>) {
-    if let Err(refusal) = result {
-        tracing::info!(%actor, "{verb} refused: {refusal}");
     }
 }

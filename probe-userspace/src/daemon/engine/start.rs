@@ -13,10 +13,17 @@ use crate::{
 
 impl Engine {
     pub(super) fn start(&mut self) {
+        match self.store.remove_leftovers() {
+            Ok(0) => {}
+            Ok(n_files) => tracing::info!(n_files, "removed what an interrupted write left"),
+            Err(error) => tracing::warn!("{error:#}"),
+        }
         match self.store.host_state() {
             Ok(state) => self.host_state = state,
             Err(error) => self.problems.set(Topic::StoredState, format!("{error:#}")),
         }
+        self.start_audit();
+        self.restore_counters();
         self.sync_clock();
         self.set_failsafe();
         self.look_at_network();
@@ -33,6 +40,7 @@ impl Engine {
         self.set_targets(None);
         self.detach_unlisted();
         self.attach_missing();
+        self.sign_audit();
     }
 
     fn take_up(&mut self, state: &StateInfo) {
@@ -163,6 +171,7 @@ impl Engine {
                     generation = published.number,
                     "the stored policy is published"
                 );
+                self.record_published(&in_force.image, published.number);
                 self.problems.clear(&Topic::Policy);
                 self.in_force = Some(in_force);
             }
