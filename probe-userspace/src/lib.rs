@@ -8,6 +8,7 @@ pub mod compile;
 pub mod daemon;
 pub mod dataplane;
 pub mod diagnostic;
+pub mod exemption;
 pub mod geo;
 pub mod host;
 pub mod input;

@@ -1,17 +1,17 @@
 //! The overrides of an address: profiles that stand in for the one of all orders.
 
 use aya_ebpf::btf_maps::{LpmTrie, lpm_trie::Key};
-use probe_common::{FOREVER, OverrideValue, limits::OVERRIDE_MAX_LEVELS, profile};
+use probe_common::{FOREVER, OverrideValue, RuntimeValue, limits::OVERRIDE_MAX_LEVELS, profile};
 
 use probe_ebpf::parse::Address;
 
 use crate::{
     env::Env,
-    generation_maps::{HAS_OVERRIDES, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_V4, RUNTIME_V6},
+    generation_maps::{HAS_OVERRIDES, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_PROFILES, RUNTIME_V4, RUNTIME_V6},
 };
 
 /// The profiles that live overrides give an address; `ALL_ORDERS` where there is none. A deny in either trie
-/// wins over an exemption in the other; within a trie the longest live prefix decides.
+/// wins over an exemption in the other; among the policy's the longest live prefix decides.
 #[derive(Clone, Copy)]
 pub struct Overrides {
     /// Whether either says deny.
@@ -28,20 +28,16 @@ impl Overrides {
     pub fn of(address: Address, env: &mut Env) -> Self {
         let mut policy = profile::ALL_ORDERS;
         let mut runtime = profile::ALL_ORDERS;
-        if address.is_v4() {
-            if HAS_OVERRIDES.load() != 0 {
-                policy = live_profile(&OVERRIDES_V4, Key::new(32, address.v4()), env);
-            }
-            if env.has_runtime() {
-                runtime = live_profile(&RUNTIME_V4, Key::new(32, address.v4()), env);
-            }
-        } else {
-            if HAS_OVERRIDES.load() != 0 {
-                policy = live_profile(&OVERRIDES_V6, Key::new(128, address.v6()), env);
-            }
-            if env.has_runtime() {
-                runtime = live_profile(&RUNTIME_V6, Key::new(128, address.v6()), env);
-            }
+        if HAS_OVERRIDES.load() != 0 {
+            policy = if address.is_v4() {
+                live_profile(&OVERRIDES_V4, Key::new(32, address.v4()), env)
+            } else {
+                live_profile(&OVERRIDES_V6, Key::new(128, address.v6()), env)
+            };
+        }
+        if env.has_runtime() {
+            let [high, low] = address.halves();
+            runtime = cordon_runtime(high, low, env.word_for(address.is_v4())) as u8;
         }
         Self {
             deny: policy == profile::DENY || runtime == profile::DENY,
@@ -57,6 +53,25 @@ impl Overrides {
     pub const fn is_none(self) -> bool {
         self.policy == profile::ALL_ORDERS && self.runtime == profile::ALL_ORDERS
     }
+}
+
+/// The profile that run-time overrides give an address: the words of [`Address::halves`] and [`Env::word_for`].
+///
+/// A function of its own for the verifier: it would go through all that follows once for every stage.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_runtime(high: u64, low: u64, env: u64) -> u32 {
+    let address = Address::from_halves(Env::is_v4(env), [high, low]);
+    let value: Option<&RuntimeValue> = if address.is_v4() {
+        RUNTIME_V4.get(&Key::new(32, address.v4()))
+    } else {
+        RUNTIME_V6.get(&Key::new(128, address.v6()))
+    };
+    let Some(value) = value else {
+        return u32::from(profile::ALL_ORDERS);
+    };
+    let key = value.key_at(Env::from_word(env).now_s());
+    u32::from(RUNTIME_PROFILES[usize::from(key)].load())
 }
 
 /// The profile of the longest prefix that still holds. An expired entry must not hide a shorter live one, so

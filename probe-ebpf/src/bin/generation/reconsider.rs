@@ -58,13 +58,20 @@ fn decide(
     if overrides.is_none() {
         return (decision, reason_of(decision));
     }
-    for profile in [overrides.policy, overrides.runtime] {
-        if profile != profile::ALL_ORDERS {
-            let other = decision_at(row, profile, class, env);
-            // Never stricter. With the same action its tier may be milder, and it may leave one direction alone.
-            if other.action_code() <= decision.action_code() {
-                decision = other;
-            }
+    if overrides.policy != profile::ALL_ORDERS {
+        let other = decision_at(row, overrides.policy, class, env);
+        // Never stricter. With the same action its tier may be milder, and it may leave one direction alone.
+        if other.action_code() <= decision.action_code() {
+            decision = other;
+        }
+    }
+    if overrides.runtime != profile::ALL_ORDERS {
+        let other = decision_at(row, overrides.runtime, class, env);
+        // Of two milder tiers nobody knows here which is the milder one: the policy's stays.
+        let is_milder = other.action_code() < decision.action_code();
+        let is_alone = overrides.policy == profile::ALL_ORDERS;
+        if is_milder || is_alone && other.action_code() == decision.action_code() {
+            decision = other;
         }
     }
     let reason = if is_pass(decision) {
