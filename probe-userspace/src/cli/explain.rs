@@ -75,6 +75,7 @@ impl Explain {
                 address: self.address,
                 now,
                 failsafe: &failsafe,
+                runtime: &[],
             }))?,
         };
         if !self.quiet {

@@ -36,6 +36,7 @@ impl Engine {
             address,
             now,
             failsafe: &failsafe,
+            runtime: &[],
         };
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         let live = self
