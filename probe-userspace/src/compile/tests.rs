@@ -5,6 +5,7 @@ mod naive;
 mod random;
 mod remarks;
 mod rows;
+mod runtime;
 
 use std::{net::IpAddr, sync::Arc};
 
