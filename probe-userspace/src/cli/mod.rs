@@ -5,6 +5,7 @@ mod bundle;
 mod check;
 mod confirm;
 mod detach;
+mod exempt;
 mod explain;
 mod halt;
 mod heading;
@@ -80,6 +81,7 @@ enum Command {
     Explain(explain::Explain),
     Halt(halt::Halt),
     Resume(resume::Resume),
+    Exempt(exempt::Exempt),
     Watch(watch::Watch),
     Detach(detach::Detach),
     Bundle(bundle::Bundle),
@@ -89,9 +91,12 @@ enum Command {
 impl Cli {
     /// A verb's own word for JSON counts for its errors too.
     fn resolved(mut self) -> Self {
-        if let Command::Watch(verb) = &self.command
-            && verb.json
-        {
+        let is_json = match &self.command {
+            Command::Watch(verb) => verb.json,
+            Command::Exempt(verb) => verb.is_json(),
+            _ => false,
+        };
+        if is_json {
             self.globals.output = Format::Json;
         }
         self
@@ -150,6 +155,7 @@ impl Command {
             Self::Explain(verb) => verb.execute(globals),
             Self::Halt(verb) => verb.execute(globals),
             Self::Resume(verb) => verb.execute(globals),
+            Self::Exempt(verb) => verb.execute(globals),
             Self::Watch(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
             Self::Bundle(verb) => verb.execute(globals),

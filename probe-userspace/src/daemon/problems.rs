@@ -17,6 +17,10 @@ pub enum Topic {
     StoredPending,
     /// The file of the halt.
     StoredState,
+    /// The exemptions made at run time.
+    Exemptions,
+    /// Their file.
+    StoredExemptions,
     /// Failsafe prefixes in the kernel.
     Failsafe,
     /// Halting and resuming.

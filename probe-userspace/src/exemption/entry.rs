@@ -160,6 +160,11 @@ impl Exemption {
         }
     }
 
+    /// The end of an exemption, from one of its two forms.
+    pub fn end(until: Option<&str>, for_s: Option<u64>, now: Instant) -> Result<Instant, Fault> {
+        end(until, for_s, now)
+    }
+
     /// What it lifts.
     pub fn lift(&self) -> Lift {
         let orders = match &self.orders {
@@ -180,8 +185,7 @@ impl Exemption {
     }
 }
 
-/// The end of an exemption, from one of its two forms.
-pub(super) fn end(until: Option<&str>, for_s: Option<u64>, now: Instant) -> Result<Instant, Fault> {
+fn end(until: Option<&str>, for_s: Option<u64>, now: Instant) -> Result<Instant, Fault> {
     const FORM: &str = "write an instant with its offset, such as 2027-01-31T00:00:00Z";
     match (until, for_s) {
         (Some(until), None) => Instant::parse(until).map_err(|error| Fault::new("until", until, error, FORM)),
@@ -229,7 +233,7 @@ fn is_wide(prefix: &IpNet) -> bool {
     prefix.prefix_len() < min
 }
 
-pub(super) fn text(field: &'static str, value: &str, max: usize, fix: &str) -> Result<(), Fault> {
+fn text(field: &'static str, value: &str, max: usize, fix: &str) -> Result<(), Fault> {
     if value.trim().is_empty() {
         return Err(Fault::new(field, value, format!("{field} is empty"), fix));
     }

@@ -68,7 +68,7 @@ impl Plan {
 
     /// What the kernel is told, with the keys that a function knows: the first [`RUNTIME_STAGES`] steps of each prefix.
     /// Later steps must be told when the first ones are over.
-    pub fn values(&self, key: impl Fn(&Lift) -> u8) -> BTreeMap<IpNet, RuntimeValue> {
+    pub fn values(&self, mut key: impl FnMut(&Lift) -> u8) -> BTreeMap<IpNet, RuntimeValue> {
         let mut keys: Vec<Option<u8>> = vec![None; self.lifts.len()];
         let mut value = |steps: &[Step]| {
             let mut value = RuntimeValue::default();

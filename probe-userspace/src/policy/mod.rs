@@ -40,4 +40,4 @@ pub use model::{
 pub use parse::parse;
 pub(crate) use prefix::parse_prefix;
 pub(crate) use similar::similar;
-pub use text::decode;
+pub use text::{decode, utf8};
