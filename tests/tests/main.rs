@@ -22,6 +22,8 @@ mod database;
 mod egress;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
+/// Exemptions made at run time.
+mod exempt;
 /// What becomes of every kind of frame, by test runs: no interface.
 mod frames;
 /// Frames by chance, against the reference.
