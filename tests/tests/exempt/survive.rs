@@ -115,7 +115,7 @@ fn a_removal_waits_for_nothing_and_never_grants_more() {
     add_ok(&cordon, "82.0.7.0/24", "C-2", &["--orders", "embargo"]);
     add_ok(&cordon, "82.0.7.0/24", "C-3", &["--orders", "court"]);
     let path = cordon
-        .write_policy(&POLICY.replace("two-orders", "other"))
+        .write_policy(&POLICY.replace("default = \"pass\"", "default = \"count\""))
         .unwrap();
     cordon.cordon_ok(&["apply", "--confirm", "1h", &path]).unwrap();
     assert!(passes(&cordon, NL));

@@ -68,9 +68,8 @@ fn decide(
     if overrides.runtime != profile::ALL_ORDERS {
         let other = decision_at(row, overrides.runtime, class, env);
         // Of two milder tiers nobody knows here which is the milder one: the policy's stays.
-        let is_milder = other.action_code() < decision.action_code();
-        let is_alone = overrides.policy == profile::ALL_ORDERS;
-        if is_milder || is_alone && other.action_code() == decision.action_code() {
+        let tie = u8::from(overrides.policy == profile::ALL_ORDERS);
+        if 2 * other.action_code() < 2 * decision.action_code() + tie {
             decision = other;
         }
     }
