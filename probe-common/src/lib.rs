@@ -34,7 +34,7 @@ pub use flow::{Flow, FlowKey, FlowPorts, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 pub use frame::{
     Embedded, Nat64, Nat64Prefixes, embedded, embedded_by_standard, embedded_v4, halves, is_global_v4,
 };
-pub use overrides::{FOREVER, OverrideValue, profile};
+pub use overrides::{FOREVER, OverrideValue, RUNTIME_STAGES, RuntimeValue, lift_key, profile};
 pub use sample::{SampleHeader, SampleVerdict};
 pub use scope::ServiceSet;
 pub use state::{State, StateWord};

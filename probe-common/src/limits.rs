@@ -26,8 +26,11 @@ pub const MAX_FAILSAFE: u32 = 1024;
 /// Size of a failsafe trie: new prefixes are added before old ones are removed, so both sets must fit.
 pub const FAILSAFE_ENTRIES: u32 = 2 * MAX_FAILSAFE;
 
-/// Most entries of each run-time override trie.
+/// Most run-time overrides of a family.
 pub const MAX_RUNTIME_OVERRIDES: u32 = 65_536;
+
+/// Size of a run-time override trie: new prefixes are added before old ones are removed, so both sets must fit.
+pub const RUNTIME_ENTRIES: u32 = 2 * MAX_RUNTIME_OVERRIDES;
 
 /// Most prefixes of one location trie (reliability goal R12).
 pub const MAX_PREFIXES: u32 = 4_000_000;

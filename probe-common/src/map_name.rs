@@ -155,6 +155,8 @@ pub mod global {
     pub const HAS_DENIES: &str = "HAS_DENIES";
     /// `u32`: 1 if the policy's override tries hold anything.
     pub const HAS_OVERRIDES: &str = "HAS_OVERRIDES";
+    /// `[u8; 256]`: from [`crate::lift_key`] to profile.
+    pub const RUNTIME_PROFILES: &str = "RUNTIME_PROFILES";
     /// `u32`: 1 if any cell is timed.
     pub const HAS_STAGES: &str = "HAS_STAGES";
     /// `u32`: one bit (`1 << code`) for each [`crate::Action`] that any cell or stage may come to. Code for an

@@ -1,4 +1,4 @@
-//! Overrides: prefixes that take another row of the matrix.
+//! Overrides: prefixes that take another profile of the matrix, by the policy or at run time.
 
 use crate::shared::shared;
 
@@ -40,3 +40,70 @@ impl OverrideValue {
 }
 
 const _: () = assert!(align_of::<OverrideValue>() <= 4);
+
+/// Changes ahead that a run-time override tells the kernel.
+pub const RUNTIME_STAGES: usize = 4;
+
+/// What a run-time override stands for, as a *lift key*. Run-time overrides outlive generations, and each generation
+/// has profiles of its own: a table in it leads from keys to its profiles. The first three are those of [`profile`].
+pub mod lift_key {
+    use super::profile;
+
+    /// Nothing is lifted.
+    pub const NONE: u8 = profile::ALL_ORDERS;
+    /// An explicit deny.
+    pub const DENY: u8 = profile::DENY;
+    /// Everything is lifted but rules marked `no_exemptions`.
+    pub const ALL: u8 = profile::LIFT_ALL;
+    /// First key that the daemon gives to a lift it has met.
+    pub const FIRST_MET: u8 = profile::FIRST_OWN;
+    /// Keys that there are.
+    pub const N: usize = 256;
+}
+
+shared! {
+    /// Value of the run-time override tries: what is lifted, stage by stage. It covers what shorter prefixes lift too,
+    /// so the longest match says it all. Alignment four, as [`OverrideValue`].
+    pub struct RuntimeValue[20] {
+        /// End of each stage (exclusive), Unix time in seconds, ascending; 0: unused. After the last one nothing is
+        /// lifted.
+        pub until_s: [u32; RUNTIME_STAGES],
+        /// Lift key of each stage.
+        pub key: [u8; RUNTIME_STAGES],
+    }
+}
+
+impl RuntimeValue {
+    /// The lift key at an instant (Unix time in seconds).
+    #[inline(always)]
+    pub const fn key_at(&self, now_s: u32) -> u8 {
+        let mut idx = 0;
+        while idx < RUNTIME_STAGES {
+            if now_s < self.until_s[idx] {
+                return self.key[idx];
+            }
+            idx += 1;
+        }
+        lift_key::NONE
+    }
+}
+
+const _: () = assert!(align_of::<RuntimeValue>() <= 4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_time_override_goes_through_its_stages_and_lifts_nothing_afterwards() {
+        let value = RuntimeValue {
+            until_s: [100, 200, 0, 0],
+            key: [7, 5, 9, 9],
+        };
+        assert_eq!(
+            [0, 99, 100, 199, 200, u32::MAX].map(|now_s| value.key_at(now_s)),
+            [7, 7, 5, 5, 0, 0]
+        );
+        assert_eq!(RuntimeValue::default().key_at(0), lift_key::NONE);
+    }
+}

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod diagnostic;
 pub mod durable;
+pub mod exemption;
 pub mod geo;
 pub mod host;
 pub mod input;

@@ -97,6 +97,7 @@ impl Expectations {
             address,
             now: Instant::now(),
             failsafe: &self.failsafe,
+            runtime: &[],
         })
     }
 

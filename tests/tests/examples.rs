@@ -89,6 +89,7 @@ fn examples_compile_and_their_tests_hold() {
                 address: test.address.value,
                 now: test.at.as_ref().map_or(now(), |at| at.value),
                 failsafe: &[],
+                runtime: &[],
             });
             // A test may say of what opens a connection that it drops: a drain does that.
             let decided = match verdict.reason {

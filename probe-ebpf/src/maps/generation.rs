@@ -7,19 +7,20 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, OverrideValue, ServiceSet, Stages, Tier,
-    limits::{MAX_NAT64, MAX_RUNTIME_OVERRIDES},
+    Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, OverrideValue, RuntimeValue, ServiceSet,
+    Stages, Tier, lift_key,
+    limits::{MAX_NAT64, RUNTIME_ENTRIES},
 };
 
 const BY_THE_LOADER: usize = 1;
 
 /// Shared: overrides made at run time.
 #[btf_map]
-pub static RUNTIME_V4: LpmTrie<[u8; 4], OverrideValue, { MAX_RUNTIME_OVERRIDES as usize }> = LpmTrie::new();
+pub static RUNTIME_V4: LpmTrie<[u8; 4], RuntimeValue, { RUNTIME_ENTRIES as usize }> = LpmTrie::new();
 
 /// Shared: overrides made at run time.
 #[btf_map]
-pub static RUNTIME_V6: LpmTrie<[u8; 16], OverrideValue, { MAX_RUNTIME_OVERRIDES as usize }> = LpmTrie::new();
+pub static RUNTIME_V6: LpmTrie<[u8; 16], RuntimeValue, { RUNTIME_ENTRIES as usize }> = LpmTrie::new();
 
 /// IPv4 prefix to class. Size by the loader.
 #[btf_map]
@@ -96,6 +97,10 @@ pub static HAS_DENIES: Global<u32> = Global::new(0);
 /// Whether the policy's override tries hold anything.
 #[unsafe(no_mangle)]
 pub static HAS_OVERRIDES: Global<u32> = Global::new(0);
+
+/// Profile of each lift key that a run-time override may have.
+#[unsafe(no_mangle)]
+pub static RUNTIME_PROFILES: [Global<u8>; lift_key::N] = [const { Global::new(0) }; lift_key::N];
 
 /// Whether any cell is timed.
 #[unsafe(no_mangle)]

@@ -75,6 +75,7 @@ impl Explain {
                 address: self.address,
                 now,
                 failsafe: &failsafe,
+                runtime: &[],
             }))?,
         };
         if !self.quiet {
@@ -116,6 +117,12 @@ impl Explain {
             text.push_str(&format!("  the kernel does: {}\n", verdict(&explained.live)));
         }
         text.push_str(&render(&explained.explanation));
+        for exemption in &explained.exemptions {
+            text.push_str(&format!(
+                "  exempt at run time: {}, reference {} ({}), until {}: lifts {}\n",
+                exemption.prefix, exemption.reference, exemption.reason, exemption.until, exemption.lifts
+            ));
+        }
         text
     }
 
@@ -256,6 +263,7 @@ mod tests {
         };
         let explained = Explained {
             explanation: serde_json::json!({}),
+            exemptions: Vec::new(),
             expected: names("drop", "policy_drop"),
             live: names("pass", "policy_pass"),
             same: false,

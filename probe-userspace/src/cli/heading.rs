@@ -68,7 +68,7 @@ pub(super) fn url_query(heading: &Heading) -> String {
 }
 
 /// RFC 3986 section 2.1. Names of interfaces may hold nearly anything.
-fn escaped(value: &str) -> String {
+pub(super) fn escaped(value: &str) -> String {
     value
         .bytes()
         .map(|byte| match byte {

@@ -6,6 +6,7 @@ mod bundle;
 mod check;
 mod confirm;
 mod detach;
+mod exempt;
 mod explain;
 mod halt;
 mod heading;
@@ -81,6 +82,7 @@ enum Command {
     Explain(explain::Explain),
     Halt(halt::Halt),
     Resume(resume::Resume),
+    Exempt(exempt::Exempt),
     Watch(watch::Watch),
     Detach(detach::Detach),
     Bundle(bundle::Bundle),
@@ -94,6 +96,7 @@ impl Cli {
         let is_json = match &self.command {
             Command::Watch(verb) => verb.json,
             Command::Audit(verb) => verb.is_json(),
+            Command::Exempt(verb) => verb.is_json(),
             _ => false,
         };
         if is_json {
@@ -155,6 +158,7 @@ impl Command {
             Self::Explain(verb) => verb.execute(globals),
             Self::Halt(verb) => verb.execute(globals),
             Self::Resume(verb) => verb.execute(globals),
+            Self::Exempt(verb) => verb.execute(globals),
             Self::Watch(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
             Self::Bundle(verb) => verb.execute(globals),

@@ -203,6 +203,15 @@ fn details(status: &Status) -> Vec<Vec<String>> {
             add("", attribution.clone());
         }
     }
+    if status.n_exemptions > 0 {
+        add(
+            "exemptions",
+            format!(
+                "{} made at run time, {} of them end within 7 days",
+                status.n_exemptions, status.n_exemptions_expiring
+            ),
+        );
+    }
     if let Some(halted) = &status.halted {
         let until = halted.until.as_deref().unwrap_or("resumed");
         add("halted", format!("until {until}: {}", halted.reason));

@@ -11,6 +11,7 @@ use super::{
     oracle::{Judged, judge},
     orders::{Meaning, Profile},
     overrides::{Written, entries, written},
+    runtime::runtime,
     scopes,
     services::ServiceBox,
     source::judged_source,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Diagnostic, Place, has_errors},
+    exemption::KnownLifts,
     geo::{ClassTable, Location, location_of},
     instant::Instant,
     policy::{Expectation, Policy, PrefixList, Rule, Selector},
@@ -33,6 +35,18 @@ pub fn compile(
     now: Instant,
     frame: &FrameSettings,
 ) -> (Option<Image>, Vec<Diagnostic>) {
+    compile_with_lifts(policy, text, location, now, frame, &KnownLifts::default())
+}
+
+/// As [`compile`], for a host with run-time exemptions: the generation will know these lifts.
+pub fn compile_with_lifts(
+    policy: &Policy,
+    text: &str,
+    location: &Arc<Location>,
+    now: Instant,
+    frame: &FrameSettings,
+    lifts: &KnownLifts,
+) -> (Option<Image>, Vec<Diagnostic>) {
     let mut remarks = Vec::new();
     let classes = &location.classes;
     let boxes: Vec<ServiceBox> = policy.services.iter().map(ServiceBox::new).collect();
@@ -42,6 +56,7 @@ pub fn compile(
     tiers::refuse_equal_keys(policy, &mut remarks);
     let mut profiles = Profile::fixed();
     let written = written(policy, &mut profiles, &mut remarks);
+    let runtime = runtime(policy, lifts, &mut profiles, &mut remarks);
     let meaning = Meaning {
         policy,
         orders: policy
@@ -70,7 +85,9 @@ pub fn compile(
     remark_on_ended_lists(policy, now, &mut remarks);
     let name = |profile: u8| {
         let profile = &meaning.profiles[usize::from(profile)];
-        profile.name(&meaning.orders, |decision| name_of(policy, decision))
+        profile.name(&meaning.orders, &policy.services, |decision| {
+            name_of(policy, decision)
+        })
     };
     let overrides = entries(written, now, name, &mut remarks);
     remarks.sort_by(|a, b| a.place.cmp(&b.place));
@@ -99,6 +116,8 @@ pub fn compile(
         events: policy.events,
         frame: frame.clone(),
         overrides,
+        runtime_profiles: runtime.profiles,
+        runtime_known: runtime.known,
         profiles: profiles.collect(),
         orders: meaning.orders,
     };
@@ -146,6 +165,7 @@ impl Asked<'_> {
             source: test.address.value,
             heading: &test.heading,
             class,
+            runtime_profile: profile::ALL_ORDERS,
             live_profile: live.map(|entry| entry.value.profile),
             is_failsafe: false,
         };

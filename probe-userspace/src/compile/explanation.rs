@@ -158,6 +158,10 @@ impl Image {
         let mut before = self.decide(query);
         let mut instants: Vec<u32> = Vec::new();
         let mut profiles = vec![profile::ALL_ORDERS];
+        for (until, key) in query.runtime {
+            instants.push(until.0);
+            profiles.push(self.runtime_profiles[usize::from(*key)]);
+        }
         for entry in self.covering(address) {
             instants.push(entry.value.until_s);
             profiles.push(entry.value.profile);

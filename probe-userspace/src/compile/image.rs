@@ -1,10 +1,10 @@
 //! The generation image: exactly what the dataplane loads, and what the oracle judges by.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv6Net};
 use probe_common::{
-    Cell, OverrideValue, Stages, Tier,
+    Cell, OverrideValue, Stages, Tier, lift_key,
     scope::{MAY, dimension},
 };
 use serde::Serialize;
@@ -46,6 +46,10 @@ pub struct Image {
     pub stages: Vec<Stages>,
     /// Exemptions, allows and denies, sorted by prefix, each prefix once.
     pub overrides: Vec<Override>,
+    /// Profile of each lift key that run-time exemptions have ([`probe_common::lift_key`]).
+    pub runtime_profiles: [u8; lift_key::N],
+    /// The lift keys that were known when this was compiled. They need not lift anything under this policy.
+    pub runtime_known: BTreeSet<u8>,
     /// What each profile stands for, by its number.
     pub profiles: Vec<ProfileInfo>,
     /// What each order says, for explanations, in the order of the policy.
@@ -215,7 +219,7 @@ impl Image {
     /// The digest of what the kernel is given, see [`Image::digest`]. Lengths stand before every list, so that no two
     /// images have one text.
     pub(super) fn kernel_digest(&self) -> [u8; 32] {
-        let mut text = Text(b"cordon image 2\n".to_vec());
+        let mut text = Text(b"cordon image 3\n".to_vec());
         text.0.extend(self.location.digest);
         text.number(self.matrix.n_classes as u64);
         text.number(self.matrix.n_profiles as u64);
@@ -235,6 +239,7 @@ impl Image {
             text.0.extend([value.profile]);
             text.0.extend(value.until_s.to_be_bytes());
         });
+        text.0.extend(self.runtime_profiles);
         text.list(&self.tiers, |text, tier| {
             text.number(tier.packet_cost_ns);
             text.number(tier.packet_ahead_ns);

@@ -120,7 +120,7 @@ impl Building<'_, '_> {
             .collect();
         let exemption = match profile {
             Profile::Lift(lift) if !lift.phases.is_empty() => lift.place.clone(),
-            Profile::Lift(_) | Profile::AllOrders | Profile::Deny => None,
+            Profile::Lift(_) | Profile::Runtime(_) | Profile::AllOrders | Profile::Deny => None,
         };
         if !self.refused.insert((orders.clone(), exemption.clone())) {
             return;

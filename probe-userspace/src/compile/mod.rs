@@ -12,6 +12,7 @@ mod oracle;
 mod orders;
 mod overrides;
 mod rows;
+mod runtime;
 mod samples;
 mod scopes;
 mod services;
@@ -20,7 +21,7 @@ mod source;
 mod tests;
 mod tiers;
 
-pub use checks::compile;
+pub use checks::{compile, compile_with_lifts};
 pub use explanation::{Change, Explanation, OtherService, TierName};
 pub use image::{FrameSettings, Image, Matrix, Override, ProfileInfo, Scopes};
 pub use oracle::{Heading, Query};

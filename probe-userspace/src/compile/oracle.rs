@@ -80,6 +80,9 @@ pub struct Query<'a> {
     pub now: Instant,
     /// The host's failsafe prefixes; empty to ask the generation alone.
     pub failsafe: &'a [IpNet],
+    /// What run-time exemptions lift for the address, as ends (ascending) and lift keys; empty to ask the generation
+    /// alone.
+    pub runtime: &'a [(Instant, u8)],
 }
 
 /// What is judged, once it is known where it comes from and goes to.
@@ -90,6 +93,8 @@ pub(super) struct Judged<'a> {
     pub(super) class: u16,
     /// Profile of the longest live override.
     pub(super) live_profile: Option<u8>,
+    /// Profile that run-time exemptions give it.
+    pub(super) runtime_profile: u8,
     pub(super) is_failsafe: bool,
 }
 
@@ -116,19 +121,26 @@ pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (
     if judged.is_failsafe {
         return verdict(Action::Pass, Reason::Failsafe, 0);
     }
-    match judged.live_profile {
-        Some(profile::DENY) => return verdict(Action::Drop, Reason::Deny, 0),
-        Some(profile) => {
-            let eased = decision(profile);
-            if eased.action() == Action::Pass {
-                return verdict(Action::Pass, Reason::Exempt, 0);
-            }
-            // It is never stricter: that is how its cells are compiled. With the same action its tier may be milder.
-            if eased.action() <= decided.action() {
-                decided = eased;
-            }
+    if is_denied {
+        return verdict(Action::Drop, Reason::Deny, 0);
+    }
+    if let Some(profile) = judged.live_profile {
+        let eased = decision(profile);
+        // It is never stricter: that is how its cells are compiled. With the same action its tier may be milder.
+        if eased.action() <= decided.action() {
+            decided = eased;
         }
-        None => {}
+    }
+    if judged.runtime_profile != profile::ALL_ORDERS {
+        let eased = decision(judged.runtime_profile);
+        let is_same_action = eased.action() == decided.action();
+        // Of two milder tiers the policy's stays.
+        if eased.action() < decided.action() || is_same_action && judged.live_profile.is_none() {
+            decided = eased;
+        }
+    }
+    if decided.action() == Action::Pass {
+        return verdict(Action::Pass, Reason::Exempt, 0);
     }
     let reason = match decided.action() {
         Action::Pass => Reason::PolicyPass,
@@ -190,6 +202,7 @@ impl Image {
             heading: &query.heading,
             class,
             live_profile: live.map(|entry| entry.value.profile),
+            runtime_profile: self.runtime_profile(query),
             is_failsafe: query
                 .failsafe
                 .iter()
@@ -199,6 +212,14 @@ impl Image {
             row.map_or(Decision::DROP, |row| {
                 self.decision(row, profile, class, query.now)
             })
+        })
+    }
+
+    /// The profile that run-time exemptions give the address asked about.
+    fn runtime_profile(&self, query: &Query<'_>) -> u8 {
+        let key = query.runtime.iter().find(|(until, _)| query.now < *until);
+        key.map_or(profile::ALL_ORDERS, |(_, key)| {
+            self.runtime_profiles[usize::from(*key)]
         })
     }
 

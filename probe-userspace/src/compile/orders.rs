@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use probe_common::{Decision, class, profile};
 use serde::Serialize;
 
-use super::{rows::Rows, tiers::Strictness};
+use super::{rows::Rows, runtime::RuntimeLift, tiers::Strictness};
 use crate::{
     diagnostic::Place,
     geo::ClassTable,
     instant::Instant,
-    policy::{Order, Phase, Policy, Rule, Selector},
+    policy::{Order, Phase, Policy, Rule, Selector, Service},
 };
 
 /// A decision that changes at given instants.
@@ -111,11 +111,19 @@ impl OrderInfo {
     /// What the order does with packets of a class that take a row, while it holds; `None`: it does not mention them.
     /// For a row of packets whose ports are unknown ask for the rows that it may be.
     pub fn decision(&self, row: u32, class: u16, now: Instant) -> Option<Decision> {
-        Some(self.says(row, class)?.at(now))
+        self.says_at(row, class, now)
     }
 
     fn reading(&self, row: u32) -> Option<&Reading> {
         self.readings.get(*self.reading_of_row.get(row as usize)?)
+    }
+
+    pub(super) fn says_at(&self, row: u32, class: u16, now: Instant) -> Option<Decision> {
+        Some(self.says(row, class)?.at(now))
+    }
+
+    pub(super) fn insists_at(&self, row: u32, class: u16, now: Instant) -> Option<Decision> {
+        Some(self.insists(row, class)?.at(now))
     }
 
     fn says(&self, row: u32, class: u16) -> Option<&Phased> {
@@ -184,6 +192,8 @@ pub(super) enum Profile {
     Deny,
     /// Some orders are lifted.
     Lift(Lift),
+    /// Some orders are lifted at run time.
+    Runtime(RuntimeLift),
 }
 
 /// What is lifted for a source.
@@ -229,11 +239,20 @@ impl Profile {
         profiles
     }
 
-    pub(super) fn name(&self, orders: &[OrderInfo], name_of: impl Fn(Decision) -> String) -> String {
+    pub(super) fn name(
+        &self,
+        orders: &[OrderInfo],
+        services: &[Service],
+        name_of: impl Fn(Decision) -> String,
+    ) -> String {
         let lift = match self {
             Self::AllOrders => return "all orders".to_owned(),
             Self::Deny => return "deny".to_owned(),
             Self::Lift(lift) => lift,
+            Self::Runtime(lift) => {
+                let id = |idx: usize| orders[idx].id.clone();
+                return lift.name(id, |bit| services[bit].name.value.clone());
+            }
         };
         let lifted = match &lift.orders {
             None => "lift all".to_owned(),
@@ -270,7 +289,7 @@ impl Meaning<'_> {
         let decision = self.unclamped(row, profile, class, now);
         match profile {
             Profile::AllOrders | Profile::Deny => decision,
-            Profile::Lift(_) => {
+            Profile::Lift(_) | Profile::Runtime(_) => {
                 let otherwise = self.unclamped(row, &Profile::AllOrders, class, now);
                 self.strictness.milder(decision, otherwise)
             }
@@ -293,8 +312,10 @@ impl Meaning<'_> {
     }
 
     fn exact_decision(&self, row: u32, profile: &Profile, class: u16, now: Instant) -> Decision {
-        if matches!(profile, Profile::Deny) {
-            return Decision::DROP;
+        match profile {
+            Profile::Deny => return Decision::DROP,
+            Profile::Runtime(lift) => return self.runtime_decision(row, lift, class, now),
+            Profile::AllOrders | Profile::Lift(_) => {}
         }
         (0..self.orders.len())
             .filter(|idx| self.orders[*idx].in_force(now))
@@ -332,18 +353,23 @@ impl Meaning<'_> {
     }
 
     fn default_decision(&self, profile: &Profile, class: u16, now: Instant) -> Decision {
-        let written = match class {
-            class::UNKNOWN => self.policy.unknown,
-            class::LAN => self.policy.lan,
-            _ => self.policy.default,
-        };
+        let written = self.default_of(class);
         match profile {
             Profile::Deny => Decision::DROP,
             Profile::Lift(lift @ Lift { orders: None, .. }) => match lift.phase_at(now) {
                 Some(phase) => self.strictness.milder(written, phase),
                 None => Decision::PASS,
             },
-            Profile::AllOrders | Profile::Lift(_) => written,
+            Profile::AllOrders | Profile::Lift(_) | Profile::Runtime(_) => written,
+        }
+    }
+
+    /// What the policy does with a class that no order mentions.
+    pub(super) fn default_of(&self, class: u16) -> Decision {
+        match class {
+            class::UNKNOWN => self.policy.unknown,
+            class::LAN => self.policy.lan,
+            _ => self.policy.default,
         }
     }
 
@@ -357,7 +383,7 @@ impl Meaning<'_> {
     ) -> BTreeSet<Instant> {
         let lift = match profile {
             Profile::Lift(lift) => Some(lift),
-            Profile::AllOrders | Profile::Deny => None,
+            Profile::AllOrders | Profile::Deny | Profile::Runtime(_) => None,
         };
         let end = lift.and_then(Lift::end);
         let mut instants = BTreeSet::new();
@@ -389,15 +415,21 @@ impl Meaning<'_> {
         })
     }
 
-    /// Rows whose cells are the same, because every order reads them in one way.
+    /// Rows whose cells are the same, because every order reads them in one way, and every run-time lift.
     pub(super) fn signature(&self, row: u32) -> Vec<Vec<usize>> {
+        let told_apart = self.profiles.iter().fold(0, |set, profile| match profile {
+            Profile::Runtime(lift) => set | lift.services(),
+            Profile::AllOrders | Profile::Deny | Profile::Lift(_) => set,
+        });
         let mut readings: Vec<Vec<usize>> = self
             .possible_rows(row)
             .iter()
             .map(|row| {
                 let of_row =
                     |order: &OrderInfo| order.reading_of_row.get(*row as usize).copied().unwrap_or(0);
-                self.orders.iter().map(of_row).collect()
+                let set = self.rows.sets.get(*row as usize).copied().unwrap_or(0);
+                let of_lifts = (set & told_apart) as usize;
+                self.orders.iter().map(of_row).chain([of_lifts]).collect()
             })
             .collect();
         readings.sort_unstable();

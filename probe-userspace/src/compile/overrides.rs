@@ -134,7 +134,7 @@ fn lifted(policy: &Policy, ids: &[Located<String>], remarks: &mut Vec<Diagnostic
 fn lifting_profile(profiles: &mut Vec<Profile>, lift: Lift) -> Option<u8> {
     let same = profiles.iter().position(|known| match known {
         Profile::Lift(known) => known.means_the_same_as(&lift),
-        Profile::AllOrders | Profile::Deny => false,
+        Profile::AllOrders | Profile::Deny | Profile::Runtime(_) => false,
     });
     let idx = match same {
         Some(idx) => idx,

@@ -104,6 +104,7 @@ pub fn samples(image: &Image, previous: Option<&Image>, now: Instant) -> Vec<Sam
                 address,
                 now,
                 failsafe: &[],
+                runtime: &[],
             };
             Sample {
                 address,

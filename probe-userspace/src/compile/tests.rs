@@ -5,6 +5,7 @@ mod naive;
 mod random;
 mod remarks;
 mod rows;
+mod runtime;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -166,6 +167,7 @@ fn verdict(image: &Image, address: &str, now: u32) -> (Action, Reason) {
         address: address.parse().unwrap(),
         now: Instant(now),
         failsafe: &[],
+        runtime: &[],
     });
     (action, reason)
 }
@@ -286,6 +288,7 @@ fn explanation_names_everything_that_led_to_the_verdict() {
             address: address.parse().unwrap(),
             now: Instant(now),
             failsafe,
+            runtime: &[],
         })
     };
     let explanation = explain("22.0.0.1", 1_000, &[]);
@@ -384,6 +387,7 @@ fn samples_hold_every_class_override_and_changed_prefix() {
             address: sample.address,
             now: Instant(1_000),
             failsafe: &[],
+            runtime: &[],
         };
         assert_eq!(
             sample.expected,

@@ -7,8 +7,9 @@ use super::{
     settings::{count, n_errors},
 };
 use crate::{
-    compile::{FrameSettings, Image, compile},
+    compile::{self, FrameSettings, Image},
     diagnostic::{Diagnostic, Severity},
+    exemption::KnownLifts,
     geo::Location,
     instant::Instant,
     policy::{self, Policy},
@@ -35,9 +36,23 @@ pub fn compile_policy(
     location: &Arc<Location>,
     now: Instant,
     frame: &FrameSettings,
+    diagnostics: Vec<Diagnostic>,
+) -> Result<(Image, Vec<Diagnostic>), Refusal> {
+    let lifts = KnownLifts::default();
+    compile_with_lifts(policy, text, location, now, frame, &lifts, diagnostics)
+}
+
+/// As [`compile_policy`], for a host with run-time exemptions.
+pub fn compile_with_lifts(
+    policy: &Policy,
+    text: &str,
+    location: &Arc<Location>,
+    now: Instant,
+    frame: &FrameSettings,
+    lifts: &KnownLifts,
     mut diagnostics: Vec<Diagnostic>,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (image, mut more) = compile(policy, text, location, now, frame);
+    let (image, mut more) = compile::compile_with_lifts(policy, text, location, now, frame, lifts);
     diagnostics.append(&mut more);
     match image {
         Some(image) => Ok((image, diagnostics)),
@@ -46,17 +61,20 @@ pub fn compile_policy(
 }
 
 /// Both steps for a policy that was accepted before. Its tests were for its author: by now the database may be
-/// another one, and a host is better off with the policy than without. Those that fail are given besides.
+/// another one, and a host is better off with the policy than without. Those that fail are given besides. `lifts` is asked for the lifts that a
+/// policy is to know.
 pub fn build_accepted(
     file: &str,
     text: &str,
     location: &Arc<Location>,
     accepted: Instant,
     frame: &FrameSettings,
+    lifts: impl FnOnce(&Policy) -> KnownLifts,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
     let (mut policy, _) = parse_policy(file, text)?;
     let tests = std::mem::take(&mut policy.tests);
-    let (image, _) = compile_policy(&policy, text, location, accepted, frame, Vec::new())?;
+    let lifts = lifts(&policy);
+    let (image, _) = compile_with_lifts(&policy, text, location, accepted, frame, &lifts, Vec::new())?;
     if tests.is_empty() {
         return Ok((image, Vec::new()));
     }

@@ -66,6 +66,22 @@ impl Client {
         self.send(request).await
     }
 
+    /// Replaces by a text.
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, text: String) -> anyhow::Result<T> {
+        let request = Request::put(path)
+            .header("host", "cordon")
+            .body(Full::from(text))?;
+        self.send(request).await
+    }
+
+    /// Removes.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let request = Request::delete(path)
+            .header("host", "cordon")
+            .body(Full::default())?;
+        self.send(request).await
+    }
+
     /// Asks for an answer that comes line by line and does not end.
     pub async fn lines(&self, path: &str) -> anyhow::Result<Lines> {
         let request = Request::get(path)

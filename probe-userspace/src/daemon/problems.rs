@@ -21,6 +21,10 @@ pub enum Topic {
     StoredCounters,
     /// The audit log.
     Audit,
+    /// The exemptions made at run time.
+    Exemptions,
+    /// Their file.
+    StoredExemptions,
     /// Failsafe prefixes in the kernel.
     Failsafe,
     /// Halting and resuming.

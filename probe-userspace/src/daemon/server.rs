@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use axum::{
     Extension, Json, Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{DefaultBodyLimit, Query, State, rejection::QueryRejection},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -33,11 +33,14 @@ use tokio::{
 
 use super::{
     Refusal,
-    api::{ApplyRequest, EventQuery, ExplainQuery, HaltRequest, MAX_BODY_BYTES, Status},
-    engine::{Event, Handle, Reply},
+    api::{
+        AddRequest, ApplyRequest, EventQuery, Exempted, ExemptionQuery, Exemptions, ExplainQuery,
+        HaltRequest, MAX_BODY_BYTES, RemoveQuery, RenewRequest, Status, SyncQuery, Synced,
+    },
+    engine::{Event, ExemptEvent, Handle, Reply},
     events::Filter,
 };
-use crate::audit::Actor;
+use crate::{audit::Actor, exemption::limits::MAX_FILE_BYTES};
 
 /// Time a caller has to send its request.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -159,6 +162,11 @@ fn router(handle: Handle) -> Router {
         .route("/v1/confirm", post(confirm))
         .route("/v1/halt", post(halt))
         .route("/v1/resume", post(resume))
+        .route(
+            "/v1/exemptions",
+            get(exemptions).post(exempt).delete(unexempt).put(sync_exemptions),
+        )
+        .route("/v1/exemptions/renew", post(renew_exemption))
         .fallback(|| async { Refusal::with_status(404, "no such path in the control API, version 1") })
         .method_not_allowed_fallback(|| async { Refusal::with_status(405, "wrong method for this path") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -239,6 +247,70 @@ async fn resume(
     ask(&handle, |reply| Event::Resume(actor, reply)).await
 }
 
+async fn exemptions(
+    State(handle): State<Handle>,
+    query: Result<Query<ExemptionQuery>, QueryRejection>,
+) -> Answer<Exemptions> {
+    let query = read_query(query)?;
+    ask(&handle, |reply| Event::Exempt(ExemptEvent::List(query, reply))).await
+}
+
+async fn exempt(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<Exempted> {
+    let actor = caller.may_change()?;
+    let request: AddRequest = read_json(body).await?;
+    ask(&handle, |reply| {
+        Event::Exempt(ExemptEvent::Add(request, actor, reply))
+    })
+    .await
+}
+
+async fn renew_exemption(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<Exempted> {
+    let actor = caller.may_change()?;
+    let request: RenewRequest = read_json(body).await?;
+    ask(&handle, |reply| {
+        Event::Exempt(ExemptEvent::Renew(request, actor, reply))
+    })
+    .await
+}
+
+async fn unexempt(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<RemoveQuery>, QueryRejection>,
+) -> Answer<Exempted> {
+    let actor = caller.may_change()?;
+    let query = read_query(query)?;
+    ask(&handle, |reply| {
+        Event::Exempt(ExemptEvent::Remove(query, actor, reply))
+    })
+    .await
+}
+
+async fn sync_exemptions(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<SyncQuery>, QueryRejection>,
+    body: Body,
+) -> Answer<Synced> {
+    let actor = caller.may_change()?;
+    let query = read_query(query)?;
+    let bytes = read_body(body, MAX_FILE_BYTES).await?;
+    let text = String::from_utf8(bytes.into())
+        .map_err(|error| Refusal::with_status(400, format!("the list is not UTF-8 text: {error}")))?;
+    ask(&handle, |reply| {
+        Event::Exempt(ExemptEvent::Sync(query, text, actor, reply))
+    })
+    .await
+}
+
 /// Sends an event and waits for its answer.
 async fn ask<T: Serialize>(handle: &Handle, event: impl FnOnce(Reply<T>) -> Event) -> Answer<T> {
     let stopping = || Refusal::with_status(503, "the daemon is stopping");
@@ -247,18 +319,27 @@ async fn ask<T: Serialize>(handle: &Handle, event: impl FnOnce(Reply<T>) -> Even
     answer.await.map_err(|_| stopping())?.map(Json)
 }
 
+fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
+    let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
+    Ok(query)
+}
+
 async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let bytes = timeout(READ_TIMEOUT, axum::body::to_bytes(body, MAX_BODY_BYTES))
+    let bytes = read_body(body, MAX_BODY_BYTES).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::with_status(400, format!("not the JSON that was expected: {error}")))
+}
+
+async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes, Refusal> {
+    timeout(READ_TIMEOUT, axum::body::to_bytes(body, max_bytes))
         .await
         .map_err(|_| Refusal::with_status(408, "the request did not arrive in time"))?
         .map_err(|_| {
             Refusal::with_status(
                 413,
-                format!("the request is cut short or longer than {MAX_BODY_BYTES} bytes"),
+                format!("the request is cut short or longer than {max_bytes} bytes"),
             )
-        })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::with_status(400, format!("not the JSON that was expected: {error}")))
+        })
 }
 
 impl IntoResponse for Refusal {

@@ -1,4 +1,5 @@
-//! What survives a restart: the policy in force, the one that waits for confirmation, the halt.
+//! What survives a restart: the policy in force, the one that waits for confirmation, the halt, the exemptions made at
+//! run time.
 //!
 //! A crash leaves the old content or the new one ([`crate::durable`]). A policy is written to `pending.toml` before it is published and renamed to
 //! `policy.toml` when it is in force for good, so `policy.toml` is always the last policy known to be good.
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     audit::Actor,
     durable::{self, Existing},
+    exemption::Keys,
     instant::Instant,
 };
 
@@ -23,6 +25,8 @@ const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
 const STATE: &str = "state.json";
 const COUNTERS: &str = "counters.json";
+const EXEMPTIONS: &str = "exemptions.jsonl";
+const LIFT_KEYS: &str = "lift-keys.json";
 
 /// A stored policy begins with this, the instant at which it was accepted, `FROM` and the file it came from.
 const ACCEPTED: &str = "# cordon: accepted ";
@@ -264,6 +268,36 @@ impl Store {
     pub fn set_counters(&self, counters: &StoredCounters) -> anyhow::Result<()> {
         let text = serde_json::to_vec(counters).context("cannot write the counters as JSON")?;
         self.write(COUNTERS, &text)
+    }
+
+    /// Path of the exemptions made at run time, for remarks.
+    pub fn exemptions_path(&self) -> PathBuf {
+        self.dir.join(EXEMPTIONS)
+    }
+
+    /// The text of the exemptions made at run time.
+    pub fn exemptions(&self) -> anyhow::Result<Option<String>> {
+        self.read(EXEMPTIONS)
+    }
+
+    /// Stores the exemptions made at run time.
+    pub fn set_exemptions(&self, text: &str) -> anyhow::Result<()> {
+        self.write(EXEMPTIONS, text.as_bytes())
+    }
+
+    /// The numbers of the lifts that this host has met.
+    pub fn lift_keys(&self) -> anyhow::Result<Option<Keys>> {
+        let Some(text) = self.read(LIFT_KEYS)? else {
+            return Ok(None);
+        };
+        let keys = Keys::from_json(&text);
+        keys.map(Some)
+            .with_context(|| format!("cannot read {}", self.dir.join(LIFT_KEYS).display()))
+    }
+
+    /// Stores the numbers of the lifts.
+    pub fn set_lift_keys(&self, keys: &Keys) -> anyhow::Result<()> {
+        self.write(LIFT_KEYS, &keys.to_json()?)
     }
 
     fn read(&self, name: &str) -> anyhow::Result<Option<String>> {

@@ -63,6 +63,8 @@ pub fn bare_image() -> Image {
         frame: FrameSettings::default(),
         stages: Vec::new(),
         overrides: Vec::new(),
+        runtime_profiles: [0; probe_common::lift_key::N],
+        runtime_known: std::collections::BTreeSet::new(),
         profiles: Vec::new(),
         orders: Vec::new(),
         digest: [1; 32],

@@ -20,6 +20,7 @@ mod needs;
 mod object;
 mod pins;
 mod publish;
+mod runtime;
 mod sample;
 mod shape;
 mod shared;
@@ -28,12 +29,14 @@ mod status;
 mod sys;
 mod verify;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::{Counter, FOREVER, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program, need};
+use probe_common::{
+    Counter, FOREVER, RuntimeValue, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program, need,
+};
 
 use self::{
     counters::Totals,
@@ -43,6 +46,7 @@ use self::{
     host_maps::{HostMaps, OwnAddresses},
     object::Loaders,
     pins::{EntryVariant, Pins},
+    runtime::RuntimeTries,
     shared::SharedMaps,
 };
 use crate::{
@@ -98,6 +102,7 @@ pub struct Dataplane {
     egress: Egress,
     shared: SharedMaps,
     host: HostMaps,
+    runtime: RuntimeTries,
     sums: Sums,
     loaders: Loaders,
     generations: Vec<(u8, Generation)>,
@@ -128,6 +133,7 @@ impl Dataplane {
             egress: Egress::new(settings.egress),
             shared: SharedMaps::open(&pins)?,
             host: HostMaps::open(&pins)?,
+            runtime: RuntimeTries::open(&pins)?,
             sums: Sums::open(&pins)?,
             loaders,
             generations: Vec::new(),
@@ -150,6 +156,28 @@ impl Dataplane {
     /// Makes these the failsafe prefixes, by adding and removing single entries.
     pub fn set_failsafe(&mut self, prefixes: &[IpNet]) -> Result<(), DataplaneError> {
         self.shared.set_failsafe(prefixes)
+    }
+
+    /// Makes these the run-time overrides, by adding, changing and removing single entries: in force at once, whatever
+    /// generation judges, untouched by what is published. If one cannot be written, all are as before.
+    pub fn set_runtime(&mut self, wanted: &BTreeMap<IpNet, RuntimeValue>) -> Result<(), DataplaneError> {
+        // The programs ask the tries only if this says that there is something in them: on the way it says too much.
+        let on_the_way = RuntimeTries::count(self.runtime.present()) + RuntimeTries::count(wanted);
+        self.shared.store_n_runtime(on_the_way);
+        let written = self.runtime.set(wanted);
+        self.shared
+            .store_n_runtime(RuntimeTries::count(self.runtime.present()));
+        written
+    }
+
+    /// The run-time overrides in force.
+    pub fn runtime(&self) -> &BTreeMap<IpNet, RuntimeValue> {
+        self.runtime.present()
+    }
+
+    /// Whether any generation is loaded.
+    pub fn has_generations(&self) -> bool {
+        !self.generations.is_empty()
     }
 
     /// Makes these this host's own addresses, which no packet from a wire may claim as its source.

@@ -176,7 +176,10 @@ fn constants(image: &Image) -> Result<Vec<(&'static str, Vec<u8>)>, DataplaneErr
         (global::SCOPE_ANY_DESTINATION, scopes.any_destination),
         (global::EVENT_COST_NS, event_cost_ns),
     ];
-    let mut constants = vec![(global::NAT64_PREFIXES, bytes(nat64(image)?))];
+    let mut constants = vec![
+        (global::NAT64_PREFIXES, bytes(nat64(image)?)),
+        (global::RUNTIME_PROFILES, image.runtime_profiles.to_vec()),
+    ];
     constants.extend(words.map(|(name, value)| (name, bytes(value))));
     constants.extend(long_words.map(|(name, value)| (name, bytes(value))));
     Ok(constants)

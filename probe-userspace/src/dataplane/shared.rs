@@ -171,6 +171,11 @@ impl SharedMaps {
         self.page.wall_offset_ns().store(offset_ns, Ordering::Release);
     }
 
+    /// See [`State::n_runtime`].
+    pub fn store_n_runtime(&self, n_runtime: u64) {
+        self.page.n_runtime().store(n_runtime, Ordering::Release);
+    }
+
     /// Stores which last bytes this host's own addresses have.
     pub fn store_own_filter(&self, filter: [u64; 4]) {
         for (idx, word) in filter.into_iter().enumerate() {

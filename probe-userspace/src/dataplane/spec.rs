@@ -2,11 +2,11 @@
 
 use aya::maps::MapType;
 use probe_common::{
-    Bucket, BucketKey, Counter, Flow, FlowKey, FlowPorts, OverrideValue, Reason, State, Target, cap,
+    Bucket, BucketKey, Counter, Flow, FlowKey, FlowPorts, Reason, RuntimeValue, State, Target, cap,
     event_counter,
     limits::{
-        FAILSAFE_ENTRIES, INTERFACE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, MAX_RUNTIME_OVERRIDES, N_SLOTS,
-        OWN_ENTRIES, VLAN_ENTRIES,
+        FAILSAFE_ENTRIES, INTERFACE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, N_SLOTS, OWN_ENTRIES,
+        RUNTIME_ENTRIES, VLAN_ENTRIES,
     },
     map_name,
 };
@@ -72,9 +72,9 @@ pub const SHARED_MAPS: [MapSpec; 22] = {
     use Size::{Chosen, Fixed};
 
     let counter = size_of::<Counter>() as u32;
-    let override_value = size_of::<OverrideValue>() as u32;
+    let runtime_value = size_of::<RuntimeValue>() as u32;
     let failsafe = Fixed(FAILSAFE_ENTRIES);
-    let runtime = Fixed(MAX_RUNTIME_OVERRIDES);
+    let runtime = Fixed(RUNTIME_ENTRIES);
     let state = size_of::<State>() as u32;
     let flow = [size_of::<FlowKey>() as u32, size_of::<Flow>() as u32];
     let bucket = [size_of::<BucketKey>() as u32, size_of::<Bucket>() as u32];
@@ -100,15 +100,15 @@ pub const SHARED_MAPS: [MapSpec; 22] = {
         spec(
             map_name::RUNTIME_V4,
             LpmTrie,
-            [LPM_KEY_V4, override_value],
+            [LPM_KEY_V4, runtime_value],
             runtime,
             no_prealloc,
         ),
         spec(
             map_name::RUNTIME_V6,
             LpmTrie,
-            [LPM_KEY_V6, override_value],
-            Fixed(MAX_RUNTIME_OVERRIDES),
+            [LPM_KEY_V6, runtime_value],
+            Fixed(RUNTIME_ENTRIES),
             no_prealloc,
         ),
         spec(

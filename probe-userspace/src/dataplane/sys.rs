@@ -250,6 +250,11 @@ impl StatePage {
         self.field(offset_of!(State, halted_until_s))
     }
 
+    /// See [`State::n_runtime`].
+    pub fn n_runtime(&self) -> &AtomicU64 {
+        self.field(offset_of!(State, n_runtime))
+    }
+
     /// See [`State::own_filter`]; `idx` below four.
     pub fn own_filter(&self, idx: usize) -> &AtomicU64 {
         assert!(idx < 4, "the filter has four words");
@@ -263,7 +268,7 @@ impl StatePage {
             word: load(self.word()),
             wall_offset_ns: load(self.wall_offset_ns()),
             halted_until_s: load(self.halted_until_s()),
-            n_runtime: load(self.field(offset_of!(State, n_runtime))),
+            n_runtime: load(self.n_runtime()),
             own_filter: std::array::from_fn(|idx| load(self.own_filter(idx))),
         }
     }

@@ -84,6 +84,7 @@ pub fn verify(
                     address: *address,
                     now: instant,
                     failsafe: &[],
+                    runtime: &[],
                 };
                 check(*address, heading, instant, image.decide(&query))?;
             }

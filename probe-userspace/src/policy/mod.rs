@@ -38,5 +38,6 @@ pub use model::{
     SelectorItem, Service, Tier, Treatment,
 };
 pub use parse::parse;
+pub(crate) use prefix::parse_prefix;
 pub(crate) use similar::similar;
-pub use text::decode;
+pub use text::{decode, utf8};

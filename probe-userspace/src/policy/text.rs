@@ -13,6 +13,11 @@ pub fn decode(file: &str, bytes: &[u8]) -> Result<String, Diagnostic> {
             format!("keep it under {} MiB", MAX_FILE_BYTES >> 20),
         ));
     }
+    utf8(file, bytes)
+}
+
+/// The text of a file of any size.
+pub fn utf8(file: &str, bytes: &[u8]) -> Result<String, Diagnostic> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()),
         Err(error) => {

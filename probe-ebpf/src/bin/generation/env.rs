@@ -20,6 +20,7 @@ const SAMPLE: u64 = 1 << 32;
 const WITH_SHARED: u64 = 1 << 33;
 const RUNTIME_DENIES: u64 = 1 << 34;
 const RUNTIME: u64 = 1 << 35;
+const V4: u64 = 1 << 36;
 
 impl Env {
     /// The state as it is. Each field is one aligned word, read once.
@@ -72,6 +73,18 @@ impl Env {
         };
         let runtime = if self.has_runtime { RUNTIME } else { 0 };
         with_shared | sample | denies | runtime | self.now_s as u64
+    }
+
+    /// [`Env::word`] with the family of an address.
+    #[inline(always)]
+    pub const fn word_for(&self, is_v4: bool) -> u64 {
+        self.word() | if is_v4 { V4 } else { 0 }
+    }
+
+    /// The family in such a word.
+    #[inline(always)]
+    pub const fn is_v4(word: u64) -> bool {
+        word & V4 != 0
     }
 
     /// From such a word.

@@ -1,17 +1,17 @@
 //! The overrides of an address: profiles that stand in for the one of all orders.
 
 use aya_ebpf::btf_maps::{LpmTrie, lpm_trie::Key};
-use probe_common::{FOREVER, OverrideValue, limits::OVERRIDE_MAX_LEVELS, profile};
+use probe_common::{FOREVER, OverrideValue, RuntimeValue, limits::OVERRIDE_MAX_LEVELS, profile};
 
 use probe_ebpf::parse::Address;
 
 use crate::{
     env::Env,
-    generation_maps::{HAS_OVERRIDES, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_V4, RUNTIME_V6},
+    generation_maps::{HAS_OVERRIDES, OVERRIDES_V4, OVERRIDES_V6, RUNTIME_PROFILES, RUNTIME_V4, RUNTIME_V6},
 };
 
 /// The profiles that live overrides give an address; `ALL_ORDERS` where there is none. A deny in either trie
-/// wins over an exemption in the other; within a trie the longest live prefix decides.
+/// wins over an exemption in the other; among the policy's the longest live prefix decides.
 #[derive(Clone, Copy)]
 pub struct Overrides {
     /// Whether either says deny.
@@ -25,24 +25,15 @@ pub struct Overrides {
 impl Overrides {
     /// Asks both tries.
     #[inline(always)]
-    pub fn of(address: Address, env: &mut Env) -> Self {
-        let mut policy = profile::ALL_ORDERS;
-        let mut runtime = profile::ALL_ORDERS;
-        if address.is_v4() {
-            if HAS_OVERRIDES.load() != 0 {
-                policy = live_profile(&OVERRIDES_V4, Key::new(32, address.v4()), env);
-            }
-            if env.has_runtime() {
-                runtime = live_profile(&RUNTIME_V4, Key::new(32, address.v4()), env);
-            }
+    pub fn of(address: Address, env: &Env) -> Self {
+        let profiles = if HAS_OVERRIDES.load() != 0 || env.has_runtime() {
+            let [high, low] = address.halves();
+            cordon_overrides(high, low, env.word_for(address.is_v4()))
         } else {
-            if HAS_OVERRIDES.load() != 0 {
-                policy = live_profile(&OVERRIDES_V6, Key::new(128, address.v6()), env);
-            }
-            if env.has_runtime() {
-                runtime = live_profile(&RUNTIME_V6, Key::new(128, address.v6()), env);
-            }
-        }
+            u32::from(profile::ALL_ORDERS) | u32::from(profile::ALL_ORDERS) << RUNTIME_SHIFT
+        };
+        let policy = profiles as u8;
+        let runtime = (profiles >> RUNTIME_SHIFT) as u8;
         Self {
             deny: policy == profile::DENY || runtime == profile::DENY,
             policy,
@@ -51,12 +42,46 @@ impl Overrides {
     }
 }
 
+const RUNTIME_SHIFT: u32 = 8;
+
 impl Overrides {
     /// Whether neither says anything.
     #[inline(always)]
     pub const fn is_none(self) -> bool {
         self.policy == profile::ALL_ORDERS && self.runtime == profile::ALL_ORDERS
     }
+}
+
+/// The profiles of the policy and of run-time overrides for an address: the words of [`Address::halves`] and
+/// [`Env::word_for`].
+///
+/// A function of its own for the verifier: it would go through all that follows once for every entry that is over.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cordon_overrides(high: u64, low: u64, env: u64) -> u32 {
+    let address = Address::from_halves(Env::is_v4(env), [high, low]);
+    let env = &mut Env::from_word(env);
+    let mut policy = profile::ALL_ORDERS;
+    if HAS_OVERRIDES.load() != 0 {
+        policy = if address.is_v4() {
+            live_profile(&OVERRIDES_V4, Key::new(32, address.v4()), env)
+        } else {
+            live_profile(&OVERRIDES_V6, Key::new(128, address.v6()), env)
+        };
+    }
+    let mut runtime = profile::ALL_ORDERS;
+    if env.has_runtime() {
+        let value: Option<&RuntimeValue> = if address.is_v4() {
+            RUNTIME_V4.get(&Key::new(32, address.v4()))
+        } else {
+            RUNTIME_V6.get(&Key::new(128, address.v6()))
+        };
+        if let Some(value) = value {
+            let key = value.key_at(env.now_s());
+            runtime = RUNTIME_PROFILES[usize::from(key)].load();
+        }
+    }
+    u32::from(policy) | u32::from(runtime) << RUNTIME_SHIFT
 }
 
 /// The profile of the longest prefix that still holds. An expired entry must not hide a shorter live one, so

@@ -58,13 +58,19 @@ fn decide(
     if overrides.is_none() {
         return (decision, reason_of(decision));
     }
-    for profile in [overrides.policy, overrides.runtime] {
-        if profile != profile::ALL_ORDERS {
-            let other = decision_at(row, profile, class, env);
-            // Never stricter. With the same action its tier may be milder, and it may leave one direction alone.
-            if other.action_code() <= decision.action_code() {
-                decision = other;
-            }
+    if overrides.policy != profile::ALL_ORDERS {
+        let other = decision_at(row, overrides.policy, class, env);
+        // Never stricter. With the same action its tier may be milder, and it may leave one direction alone.
+        if other.action_code() <= decision.action_code() {
+            decision = other;
+        }
+    }
+    if overrides.runtime != profile::ALL_ORDERS {
+        let other = decision_at(row, overrides.runtime, class, env);
+        // Of two milder tiers nobody knows here which is the milder one: the policy's stays.
+        let tie = u8::from(overrides.policy == profile::ALL_ORDERS);
+        if 2 * other.action_code() < 2 * decision.action_code() + tie {
+            decision = other;
         }
     }
     let reason = if is_pass(decision) {

@@ -77,7 +77,7 @@ proptest! {
                 heading.destination = Some(DESTINATIONS[1][idx].parse().unwrap());
             }
             let failsafe = &[failsafe][..usize::from(has_failsafe)];
-            let query = Query { heading, address, now: Instant(now + after), failsafe };
+            let query = Query { heading, address, now: Instant(now + after), failsafe, runtime: &[] };
             prop_assert_eq!(
                 image.decide(&query),
                 naive_verdict(&policy, &location, &query, judged),

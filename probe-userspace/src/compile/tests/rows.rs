@@ -78,6 +78,7 @@ fn a_packet_whose_ports_cannot_be_read_takes_the_strictest_row() {
             address: "22.1.1.1".parse().unwrap(),
             now: Instant(1_000),
             failsafe: &[],
+            runtime: &[],
         };
         image.decide(&query).0.action
     };
@@ -232,6 +233,7 @@ fn explanation_tells_service_tier_changes_and_where_it_would_be_otherwise() {
             address: "2002:1601:101::1".parse().unwrap(),
             now: Instant(1_000),
             failsafe: &[],
+            runtime: &[],
         })
     };
     let nowhere = explain(Heading::default());
@@ -256,6 +258,7 @@ fn explanation_tells_service_tier_changes_and_where_it_would_be_otherwise() {
         address: "22.1.1.1".parse().unwrap(),
         now: Instant(1_000),
         failsafe: &[],
+        runtime: &[],
     });
     assert_eq!(web.service.as_deref(), Some("web"));
     let tier = web.tier.unwrap();

@@ -2,9 +2,16 @@
 //!
 //! Instants are RFC 3339 text, digests lower-case hexadecimal.
 
+mod exempt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
+
+pub use exempt::{
+    AddRequest, Exempted, ExemptionQuery, Exemptions, ExplainedExemption, RemoveQuery, RenewRequest,
+    SyncQuery, Synced,
+};
 
 /// Largest request body: the largest policy with every character escaped as JSON escapes line ends and quotes, and
 /// room for the rest of the request.
@@ -234,6 +241,9 @@ pub struct VerdictNames {
 pub struct Explained {
     /// What the compiled policy says, and why; see `compile::Explanation`.
     pub explanation: serde_json::Value,
+    /// The run-time exemptions that cover the address now.
+    #[serde(default)]
+    pub exemptions: Vec<ExplainedExemption>,
     /// The verdict the kernel must give.
     pub expected: VerdictNames,
     /// The verdict the kernel gives.
@@ -288,6 +298,12 @@ pub struct Status {
     pub overrides: Vec<OverrideRow>,
     /// All of them.
     pub n_overrides: usize,
+    /// Exemptions made at run time.
+    #[serde(default)]
+    pub n_exemptions: usize,
+    /// Those of them that end within seven days.
+    #[serde(default)]
+    pub n_exemptions_expiring: usize,
     /// What is wrong.
     pub problems: Vec<String>,
     /// Counters that are not zero.

@@ -30,12 +30,14 @@ impl Engine {
         let (policy, diagnostics) = build::parse_policy(&request.file, &request.text)?;
         let location = self.load_location()?;
         let now = Instant::now();
-        let (image, diagnostics) = build::compile_policy(
+        let lifts = self.exemptions.lifts_for(&policy);
+        let (image, diagnostics) = build::compile_with_lifts(
             &policy,
             &request.text,
             &location,
             now,
             &self.settings.host.frame,
+            &lifts,
             diagnostics,
         )?;
         // Compiling takes seconds, in which a confirm deadline may pass.
@@ -59,6 +61,7 @@ impl Engine {
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
         };
         self.record_first(actor, &event)?;
+        self.keep_lifts(lifts.keys)?;
         let published = self.publish(
             &StoredPolicy::accepted(&request.file, &request.text, now),
             &image,
@@ -106,6 +109,7 @@ impl Engine {
             self.problems.clear(&Topic::StoredPolicy);
         }
         let policy = policy_ref(&image);
+        self.keep_lifts_of(&image);
         self.in_force = Some(InForce::policy(image));
         self.settle_in();
         Ok(Applied {
@@ -275,7 +279,7 @@ pub(super) fn policy_ref(image: &Image) -> PolicyRef {
     }
 }
 
-fn is_active(state: &StateInfo, image: &Image) -> bool {
+pub(super) fn is_active(state: &StateInfo, image: &Image) -> bool {
     state
         .active
         .as_ref()

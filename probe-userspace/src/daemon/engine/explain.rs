@@ -31,11 +31,13 @@ impl Engine {
         let image = &in_force.image;
         let failsafe = self.failsafe_prefixes();
         let now = Instant::now();
+        let (exemptions, runtime) = self.exemptions_of(image.judged_source(address), now);
         let query = Query {
             heading,
             address,
             now,
             failsafe: &failsafe,
+            runtime: &runtime,
         };
         let state = self.dataplane.state().map_err(Refusal::failed)?;
         let live = self
@@ -54,6 +56,7 @@ impl Engine {
                 Some((verdict, why)) => explanation(address, verdict, why),
                 None => serde_json::to_value(image.explain(&query)).map_err(Refusal::failed)?,
             },
+            exemptions,
             expected: names(image, expected),
             live: names(image, live),
             same: expected == live,

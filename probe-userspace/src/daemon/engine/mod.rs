@@ -6,6 +6,7 @@
 mod apply;
 pub(super) mod audit;
 mod counters;
+mod exempt;
 mod explain;
 mod halt;
 mod interfaces;
@@ -13,6 +14,8 @@ mod network;
 mod start;
 mod status;
 mod watchers;
+
+pub use self::exempt::ExemptEvent;
 
 use std::{fs::File, sync::Arc, thread};
 
@@ -59,6 +62,8 @@ pub enum Event {
     Resume(Actor, Reply<ResumeReply>),
     /// Judge a packet.
     Explain(ExplainQuery, Reply<Explained>),
+    /// See or change the exemptions made at run time.
+    Exempt(ExemptEvent),
     /// An interface or an address has changed.
     Network,
     /// Events cannot be read any more.
@@ -99,6 +104,7 @@ struct Engine {
     /// While a policy waits for confirmation: what the kernel reverts to.
     fallback: Option<InForce>,
     host_state: HostState,
+    exemptions: exempt::Exemptions,
     problems: Problems,
     network: network::Network,
     attachments: interfaces::Attachments,
@@ -177,6 +183,7 @@ impl Engine {
             in_force: None,
             fallback: None,
             host_state: HostState::default(),
+            exemptions: exempt::Exemptions::default(),
             problems: Problems::default(),
             network,
             attachments: interfaces::Attachments::default(),
@@ -219,6 +226,7 @@ impl Engine {
                     answer(reply, result);
                 }
                 Event::Explain(query, reply) => answer(reply, self.explain(&query)),
+                Event::Exempt(event) => self.exempt(event),
                 Event::Network => {
                     self.look_at_network();
                     self.attach_missing();
@@ -246,6 +254,7 @@ impl Engine {
             }
         }
         self.forget_ended_halt();
+        self.look_at_exemptions();
         self.n_ticks += 1;
         let is_due = self.n_ticks.is_multiple_of(LOOK_INTERVAL_S);
         if is_due {

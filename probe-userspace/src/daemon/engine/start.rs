@@ -28,6 +28,7 @@ impl Engine {
         self.set_failsafe();
         self.look_at_network();
         self.settle();
+        self.load_exemptions();
         match self.dataplane.state() {
             Ok(state) => {
                 self.restore_halt(&state);
@@ -37,6 +38,7 @@ impl Engine {
                 .problems
                 .set(Topic::Policy, format!("cannot read the kernel's state: {error}")),
         }
+        self.restore_exemptions();
         self.set_targets(None);
         self.detach_unlisted();
         self.attach_missing();
@@ -223,8 +225,10 @@ impl Engine {
             location,
             as_of,
             &self.settings.host.frame,
+            |policy| self.exemptions.lifts_for(policy),
         ) {
             Ok((image, failed_tests)) => {
+                self.keep_lifts_of(&image);
                 self.note_failed_tests(path, &failed_tests);
                 Some(image)
             }

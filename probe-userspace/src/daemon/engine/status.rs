@@ -34,6 +34,7 @@ impl Engine {
             status.database = Some(database(&location.source, Instant::now()));
         }
         self.add_policy(&mut status);
+        self.add_exemptions_to(&mut status);
         if let Err(error) = self.add_kernel(&mut status) {
             status
                 .problems
@@ -131,6 +132,8 @@ impl Status {
             orders: Vec::new(),
             overrides: Vec::new(),
             n_overrides: 0,
+            n_exemptions: 0,
+            n_exemptions_expiring: 0,
             problems: Vec::new(),
             counters: Vec::new(),
             events: EventCounts::default(),

@@ -158,6 +158,7 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
         address,
         now: at,
         failsafe: &[],
+        runtime: &[],
     };
     let verdict = image.strictest_for_tcp_port(&query, SSH_PORT);
     // What is marked, limited or sent elsewhere still gets an answer, and a drain ends nothing that is open.
