@@ -10,6 +10,7 @@ mod halt;
 mod heading;
 mod init;
 mod key;
+mod lift;
 mod observe;
 mod output;
 mod remote;
@@ -80,6 +81,8 @@ enum Command {
     Explain(explain::Explain),
     Halt(halt::Halt),
     Resume(resume::Resume),
+    Lift(lift::Lift),
+    Unlift(lift::Unlift),
     Watch(watch::Watch),
     Detach(detach::Detach),
     Bundle(bundle::Bundle),
@@ -150,6 +153,8 @@ impl Command {
             Self::Explain(verb) => verb.execute(globals),
             Self::Halt(verb) => verb.execute(globals),
             Self::Resume(verb) => verb.execute(globals),
+            Self::Lift(verb) => verb.execute(globals),
+            Self::Unlift(verb) => verb.execute(globals),
             Self::Watch(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
             Self::Bundle(verb) => verb.execute(globals),

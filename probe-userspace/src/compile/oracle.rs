@@ -203,7 +203,7 @@ impl Image {
     }
 
     /// The decision of a cell at an instant. A cell that does not exist drops: it cannot be reached.
-    fn decision(&self, row: u32, profile: u8, class: u16, now: Instant) -> Decision {
+    pub fn decision(&self, row: u32, profile: u8, class: u16, now: Instant) -> Decision {
         let Some(cell) = self.matrix.cell(row, profile, class) else {
             return Decision::DROP;
         };

@@ -11,12 +11,15 @@ use crate::{
     diagnostic::{Diagnostic, Severity},
     geo::Location,
     instant::Instant,
-    policy::{self, Policy},
+    policy::{self, Amendments, Policy},
 };
 
 /// A policy that lets everything pass: what `observe` counts with, and what an unconfirmed first policy reverts to.
 pub const PASS_EVERYTHING: &str =
     "version = 1\nname = \"pass-everything\"\ndefault = \"pass\"\nunknown = \"pass\"\n";
+
+/// What that policy is called where a file is named.
+pub const BASELINE: &str = "pass-everything";
 
 /// Parses a policy.
 pub fn parse_policy(file: &str, text: &str) -> Result<(Policy, Vec<Diagnostic>), Refusal> {
@@ -45,23 +48,39 @@ pub fn compile_policy(
     }
 }
 
-/// Both steps for a policy that was accepted before. Its tests were for its author: by now the database may be
-/// another one, and a host is better off with the policy than without. Those that fail are given besides.
+/// Compiles a policy that compiles by itself, as amended. Its tests are about the policy and not about what is changed in
+/// it for a time.
+pub fn compile_amended(
+    policy: Policy,
+    text: &str,
+    location: &Arc<Location>,
+    as_of: Instant,
+    frame: &FrameSettings,
+    amendments: &Amendments,
+) -> Result<Image, Refusal> {
+    let mut policy = policy::amend(policy, amendments, as_of);
+    policy.tests.clear();
+    let (image, _) = compile_policy(&policy, text, location, as_of, frame, Vec::new())?;
+    Ok(image)
+}
+
+/// Both steps for a policy that was accepted before, as amended. Its tests were for its author: by now the database may
+/// be another one, and a host is better off with the policy than without. Those that fail are given besides.
 pub fn build_accepted(
     file: &str,
     text: &str,
     location: &Arc<Location>,
-    accepted: Instant,
+    as_of: Instant,
     frame: &FrameSettings,
+    amendments: &Amendments,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (mut policy, _) = parse_policy(file, text)?;
-    let tests = std::mem::take(&mut policy.tests);
-    let (image, _) = compile_policy(&policy, text, location, accepted, frame, Vec::new())?;
-    if tests.is_empty() {
+    let (policy, _) = parse_policy(file, text)?;
+    if policy.tests.is_empty() {
+        let image = compile_amended(policy, text, location, as_of, frame, amendments)?;
         return Ok((image, Vec::new()));
     }
-    policy.tests = tests;
-    let failed = match compile_policy(&policy, text, location, accepted, frame, Vec::new()) {
+    let image = compile_amended(policy.clone(), text, location, as_of, frame, amendments)?;
+    let failed = match compile_policy(&policy, text, location, as_of, frame, Vec::new()) {
         Ok(_) => Vec::new(),
         Err(refusal) => refusal.diagnostics,
     };

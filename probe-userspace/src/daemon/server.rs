@@ -33,7 +33,10 @@ use tokio::{
 
 use super::{
     Refusal,
-    api::{ApplyRequest, EventQuery, ExplainQuery, HaltRequest, MAX_BODY_BYTES, Status},
+    api::{
+        ApplyRequest, EventQuery, ExplainQuery, HaltRequest, LiftRequest, MAX_BODY_BYTES, ResumeRequest,
+        Status, UnliftRequest,
+    },
     engine::{Event, Handle, Reply},
     events::Filter,
 };
@@ -159,6 +162,8 @@ fn router(handle: Handle) -> Router {
         .route("/v1/confirm", post(confirm))
         .route("/v1/halt", post(halt))
         .route("/v1/resume", post(resume))
+        .route("/v1/lift", post(lift))
+        .route("/v1/unlift", post(unlift))
         .fallback(|| async { Refusal::with_status(404, "no such path in the control API, version 1") })
         .method_not_allowed_fallback(|| async { Refusal::with_status(405, "wrong method for this path") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -234,9 +239,31 @@ async fn halt(
 async fn resume(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
+    body: Body,
 ) -> Answer<super::api::ResumeReply> {
     let actor = caller.may_change()?;
-    ask(&handle, |reply| Event::Resume(actor, reply)).await
+    let request: ResumeRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Resume(request, actor, reply)).await
+}
+
+async fn lift(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::LiftReply> {
+    let actor = caller.may_change()?;
+    let request: LiftRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Lift(request, actor, reply)).await
+}
+
+async fn unlift(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::UnliftReply> {
+    let actor = caller.may_change()?;
+    let request: UnliftRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Unlift(request, actor, reply)).await
 }
 
 /// Sends an event and waits for its answer.

@@ -14,6 +14,7 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use super::amendments::StoredAmendments;
 use crate::{audit::Actor, instant::Instant};
 
 const POLICY: &str = "policy.toml";
@@ -50,6 +51,9 @@ pub struct HostState {
     pub halted: Option<StoredHalt>,
     /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
     pub reverted: Option<String>,
+    /// Lifts and halts of services.
+    #[serde(default)]
+    pub amendments: StoredAmendments,
 }
 
 impl HostState {
@@ -306,6 +310,7 @@ mod tests {
                 actor: Some(Actor::Local { uid: 0 }),
             }),
             reverted: None,
+            amendments: StoredAmendments::default(),
         };
         store.set_host_state(&state).unwrap();
         assert_eq!(store.host_state().unwrap(), state);

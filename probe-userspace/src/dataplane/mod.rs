@@ -56,7 +56,7 @@ pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
 pub use host_maps::Endpoint;
 pub use object::{ENTRY, GENERATION, PEERS};
-pub use publish::Staged;
+pub use publish::{Previous, Staged};
 pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
 pub use sys::{boot_ns, interface_index, unix_ns};
 

@@ -30,7 +30,7 @@ impl Engine {
         let (policy, diagnostics) = build::parse_policy(&request.file, &request.text)?;
         let location = self.load_location()?;
         let now = Instant::now();
-        let (image, diagnostics) = build::compile_policy(
+        let (by_itself, diagnostics) = build::compile_policy(
             &policy,
             &request.text,
             &location,
@@ -38,16 +38,20 @@ impl Engine {
             &self.settings.host.frame,
             diagnostics,
         )?;
+        let amended = self.with_amendments(policy, &request.text, &location, now)?;
         // Compiling takes seconds, in which a confirm deadline may pass.
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
-        if is_active(&state, &image) {
+        if is_active(&state, amended.as_ref().unwrap_or(&by_itself)) {
+            let image = amended.unwrap_or(by_itself);
             return self.keep(request, image, diagnostics, &state, now);
         }
-        let lockouts = self.check_lockout(request, &image, now)?;
+        // Whom the halt of a service cuts off was said when it was halted, and a lift ends.
+        let lockouts = self.check_lockout(request, &by_itself, now)?;
         let compile_ms = millis(started.elapsed());
 
-        let image = Arc::new(image);
+        let image = Arc::new(amended.unwrap_or(by_itself));
+        let amendments = self.tell_amendments(&image, now);
         let event = Event::Publish {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),
@@ -81,6 +85,7 @@ impl Engine {
             diagnostics,
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
             problems: self.problems.texts(),
+            amendments,
         })
     }
 
@@ -104,7 +109,11 @@ impl Engine {
             self.problems.clear(&Topic::StoredPolicy);
         }
         let policy = policy_ref(&image);
-        self.in_force = Some(InForce::policy(image));
+        let amendments = self.tell_amendments(&image, now);
+        self.in_force = Some(InForce::policy(image, &stored));
+        if state.confirm_left_s.is_none() {
+            self.settle_amendments();
+        }
         self.settle_in();
         Ok(Applied {
             outcome: Outcome::AlreadyInForce,
@@ -114,6 +123,7 @@ impl Engine {
             diagnostics,
             lockouts: Vec::new(),
             problems: self.problems.texts(),
+            amendments,
         })
     }
 
@@ -191,6 +201,7 @@ impl Engine {
         };
         let in_force = InForce {
             image: Arc::clone(image),
+            source: Some(Arc::new(policy.clone())),
             is_baseline: false,
         };
         let before = self.in_force.replace(in_force);
@@ -206,6 +217,7 @@ impl Engine {
                 "the policy is in force, but a restart would bring the earlier one back",
                 stored,
             );
+            self.settle_amendments();
         }
         Ok(published)
     }
@@ -257,6 +269,7 @@ impl Engine {
             );
             Refusal::failed(error.context("confirmed in the kernel, but not stored: apply it again"))
         })?;
+        self.settle_amendments();
         Ok(Confirmed { policy })
     }
 }

@@ -3,11 +3,14 @@
 //! It takes one event at a time, so applies, halts and ticks are in one order by construction. Compiling and
 //! publishing happen here too; while they run, the status is answered from a snapshot.
 
+mod amend;
 mod apply;
 mod audit;
+mod endpoints;
 mod explain;
 mod halt;
 mod interfaces;
+mod lift;
 mod network;
 mod start;
 mod status;
@@ -22,14 +25,14 @@ use super::{
     Refusal,
     api::{
         Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
-        ResumeReply, Status,
+        LiftReply, LiftRequest, ResumeReply, ResumeRequest, Status, UnliftReply, UnliftRequest,
     },
     build,
     clock::{ClockWatch, Step, wall_offset_ns},
     events::{Hub, Naming},
     problems::{Problems, Topic},
     settings::Settings,
-    store::{HostState, Store},
+    store::{HostState, Store, StoredPolicy},
 };
 use crate::{
     audit::Actor,
@@ -55,7 +58,11 @@ pub enum Event {
     /// Drop the world.
     Halt(HaltRequest, Actor, Reply<HaltReply>),
     /// Back to the policy.
-    Resume(Actor, Reply<ResumeReply>),
+    Resume(ResumeRequest, Actor, Reply<ResumeReply>),
+    /// Take an order away.
+    Lift(LiftRequest, Actor, Reply<LiftReply>),
+    /// Give it back.
+    Unlift(UnliftRequest, Actor, Reply<UnliftReply>),
     /// Judge a packet.
     Explain(ExplainQuery, Reply<Explained>),
     /// An interface or an address has changed.
@@ -84,6 +91,8 @@ pub struct Handle {
 #[derive(Clone, Debug)]
 struct InForce {
     image: Arc<Image>,
+    /// What it was compiled from; `None` for the baseline.
+    source: Option<Arc<StoredPolicy>>,
     /// Not a policy of the operator's: [`super::build::PASS_EVERYTHING`].
     is_baseline: bool,
 }
@@ -100,6 +109,7 @@ struct Engine {
     host_state: HostState,
     problems: Problems,
     network: network::Network,
+    endpoints: endpoints::Endpoints,
     attachments: interfaces::Attachments,
     /// Seconds since the start, as far as there was nothing else to do.
     n_ticks: u64,
@@ -174,6 +184,7 @@ impl Engine {
             host_state: HostState::default(),
             problems: Problems::default(),
             network,
+            endpoints: endpoints::Endpoints::default(),
             attachments: interfaces::Attachments::default(),
             n_ticks: 0,
             naming,
@@ -208,9 +219,19 @@ impl Engine {
                     log_refusal("halt", &actor, &result);
                     answer(reply, result);
                 }
-                Event::Resume(actor, reply) => {
-                    let result = self.resume(&actor);
+                Event::Resume(request, actor, reply) => {
+                    let result = self.resume(&request, &actor);
                     log_refusal("resume", &actor, &result);
+                    answer(reply, result);
+                }
+                Event::Lift(request, actor, reply) => {
+                    let result = self.lift(&request, &actor);
+                    log_refusal("lift", &actor, &result);
+                    answer(reply, result);
+                }
+                Event::Unlift(request, actor, reply) => {
+                    let result = self.unlift(&request, &actor);
+                    log_refusal("unlift", &actor, &result);
                     answer(reply, result);
                 }
                 Event::Explain(query, reply) => answer(reply, self.explain(&query)),
@@ -241,11 +262,13 @@ impl Engine {
             }
         }
         self.forget_ended_halt();
+        self.note_ended_amendments();
         self.n_ticks += 1;
         let is_due = self.n_ticks.is_multiple_of(LOOK_INTERVAL_S);
         if is_due {
             self.look_at_leases();
         }
+        self.tick_endpoints(is_due);
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
         }

@@ -9,6 +9,7 @@ use crate::{
     diagnostic::Diagnostic,
     geo::{self, Location},
     instant::Instant,
+    policy::Amendments,
 };
 
 impl Engine {
@@ -20,10 +21,14 @@ impl Engine {
         self.sync_clock();
         self.set_failsafe();
         self.look_at_network();
+        self.look_at_endpoints();
         self.settle();
         match self.dataplane.state() {
             Ok(state) => {
                 self.restore_halt(&state);
+                if state.halted.is_some() || self.host_state.halted.is_some() {
+                    self.look_up_names();
+                }
                 self.take_up(&state);
             }
             Err(error) => self
@@ -49,7 +54,8 @@ impl Engine {
             None
         });
         let is_unreadable = stored.is_none() && self.store.has_policy();
-        if stored.is_none() && pending.is_none() && state.active.is_none() {
+        let has_halts = self.has_halted_services();
+        if stored.is_none() && pending.is_none() && state.active.is_none() && !(has_halts && !is_unreadable) {
             if !is_unreadable {
                 tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
             }
@@ -76,7 +82,7 @@ impl Engine {
                 let path = self.store.policy_path();
                 self.fallback = self
                     .compile_stored(&path, &policy, &location)
-                    .map(InForce::policy);
+                    .map(|image| InForce::policy(image, &policy));
             }
             Some(policy) if self.in_force.is_none() => self.take_up_stored(&policy, &location),
             Some(_) => {}
@@ -102,7 +108,7 @@ impl Engine {
         let path = self.store.pending_path();
         let in_force = self
             .compile_stored(&path, policy, location)
-            .map(InForce::policy)
+            .map(|image| InForce::policy(image, policy))
             .filter(|in_force| self.recognise(in_force));
         let result = match (&in_force, is_waiting) {
             (Some(in_force), true) => {
@@ -147,7 +153,7 @@ impl Engine {
         let Some(image) = self.compile_stored(&path, policy, location) else {
             return;
         };
-        let in_force = InForce::policy(image);
+        let in_force = InForce::policy(image, policy);
         if self.recognise(&in_force) {
             tracing::info!(policy = in_force.image.policy_name, "adopted, nothing rebuilt");
             self.in_force = Some(in_force);
@@ -178,7 +184,8 @@ impl Engine {
 
     /// Nothing is stored, but something is pinned.
     fn take_up_baseline(&mut self, location: &Arc<Location>, state: &StateInfo, is_waiting: bool) {
-        if state.active.is_none() || (self.in_force.is_some() && !is_waiting) {
+        let is_halting = self.has_halted_services();
+        if state.active.is_none() && !is_halting || (self.in_force.is_some() && !is_waiting) {
             return;
         }
         let Some(baseline) = self.baseline(location) else {
@@ -188,6 +195,14 @@ impl Engine {
             self.fallback = Some(baseline);
         } else if self.recognise(&baseline) {
             self.in_force = Some(baseline);
+        } else if state.active.is_none() {
+            let published = self.dataplane.publish(&baseline.image, None);
+            let done = self.problems.note(
+                Topic::Policy,
+                "cannot publish what halts of services stand on",
+                published,
+            );
+            self.in_force = done.map(|_| baseline);
         } else {
             self.problems.set(
                 Topic::Policy,
@@ -205,16 +220,30 @@ impl Engine {
         policy: &StoredPolicy,
         location: &Arc<Location>,
     ) -> Option<crate::compile::Image> {
-        // Accepted in the future: the clock was wrong then, or is now. What has not ended by now must be kept.
         let now = Instant::now();
-        let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
-        match build::build_accepted(
-            &policy.file,
-            &policy.text,
-            location,
-            as_of,
-            &self.settings.host.frame,
-        ) {
+        let stored = &self.host_state.amendments;
+        let as_of = stored.as_of(policy.accepted.unwrap_or(now), now);
+        let amendments = stored.to_amendments();
+        let build = |amendments: &Amendments| {
+            let frame = &self.settings.host.frame;
+            build::build_accepted(&policy.file, &policy.text, location, as_of, frame, amendments)
+        };
+        let mut built = build(&amendments);
+        // The policy without them is better than none, and halts are better than lifts.
+        let is_pinned = self.dataplane.state().is_ok_and(|state| state.active.is_some());
+        if built.is_err() && !amendments.is_empty() && !is_pinned {
+            let halts_only = Amendments {
+                lifts: Vec::new(),
+                ..amendments
+            };
+            let fewer = build(&halts_only).or_else(|_| build(&Amendments::default()));
+            if let (Ok(_), Err(refusal)) = (&fewer, &built) {
+                let text = format!("lifts or halts of services do not hold: {}", describe(refusal));
+                self.problems.set(Topic::Amendments, text);
+            }
+            built = fewer.or(built);
+        }
+        match built {
             Ok((image, failed_tests)) => {
                 self.note_failed_tests(path, &failed_tests);
                 Some(image)
@@ -257,12 +286,15 @@ impl Engine {
     }
 
     pub(super) fn baseline(&mut self, location: &Arc<Location>) -> Option<InForce> {
-        let result = build::build(
-            "pass-everything",
+        let now = Instant::now();
+        let amendments = &self.host_state.amendments;
+        let result = build::build_accepted(
+            build::BASELINE,
             build::PASS_EVERYTHING,
             location,
-            Instant::now(),
+            amendments.as_of(Instant(0), now),
             &self.settings.host.frame,
+            &amendments.to_amendments(),
         );
         let (image, _) = self.problems.note(
             Topic::Policy,
@@ -271,6 +303,7 @@ impl Engine {
         )?;
         Some(InForce {
             image: Arc::new(image),
+            source: None,
             is_baseline: true,
         })
     }
@@ -327,9 +360,10 @@ enum Pending {
 }
 
 impl InForce {
-    pub(super) fn policy(image: crate::compile::Image) -> Self {
+    pub(super) fn policy(image: crate::compile::Image, source: &StoredPolicy) -> Self {
         Self {
             image: Arc::new(image),
+            source: Some(Arc::new(source.clone())),
             is_baseline: false,
         }
     }

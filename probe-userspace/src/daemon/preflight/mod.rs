@@ -19,6 +19,7 @@ use crate::{
     compile::{Heading, Image, Query},
     host::Host,
     instant::Instant,
+    policy::halted_service,
 };
 
 /// The way in that counts: where a policy has services, they are asked for this TCP port.
@@ -187,10 +188,13 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
         .orders
         .iter()
         .filter(|(_, _, action)| *action == verdict.action.name())
-        .map(|(id, authority, _)| match authority.as_str() {
-            "" => format!("order {id}"),
-            authority => format!("order {id} ({authority})"),
-        })
+        .map(
+            |(id, authority, _)| match (halted_service(id), authority.as_str()) {
+                (Some(service), _) => format!("the halt of service {service}"),
+                (None, "") => format!("order {id}"),
+                (None, authority) => format!("order {id} ({authority})"),
+            },
+        )
         .collect();
     let dropped_by = match (orders.is_empty(), class.as_str()) {
         (false, _) => orders.join(" and "),
@@ -198,10 +202,20 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
         (true, "lan") => format!("lan = \"{}\"", explanation.action),
         (true, _) => format!("default = \"{}\"", explanation.action),
     };
+    let is_halted = explanation
+        .orders
+        .iter()
+        .any(|(id, ..)| halted_service(id).is_some());
     Some(Cause {
         class,
         dropped_by,
-        fix: format!("add an [[allow]] with a prefix that covers {address}"),
+        fix: if is_halted {
+            format!(
+                "add a [[failsafe]] with a prefix that covers {address} to the host file and restart the daemon"
+            )
+        } else {
+            format!("add an [[allow]] with a prefix that covers {address}")
+        },
     })
 }
 
