@@ -10,9 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 14] = [
-    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
-    "detach", "bundle", "key",
+const VERBS: [&str; 16] = [
+    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "lift",
+    "unlift", "watch", "detach", "bundle", "key",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
@@ -75,6 +75,8 @@ fn every_verb_answers_in_json_without_a_daemon() {
         &["explain", "81.0.7.7"],
         &["halt", "--reason", "drill"],
         &["resume"],
+        &["lift", "--all", "--reason", "drill"],
+        &["unlift", "--all"],
         &["watch"],
         &["watch", "--json"],
     ] {
@@ -106,6 +108,14 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     expect(&cordon, &["check", &policy], 0, "classes_dropped");
     expect(&cordon, &["halt", "--reason", "drill"], 0, "halted");
     expect(&cordon, &["resume"], 0, "problems");
+    expect(
+        &cordon,
+        &["halt", "--service", "web", "--reason", "drill"],
+        1,
+        "error",
+    );
+    expect(&cordon, &["lift", "--all", "--reason", "drill"], 0, "lifted");
+    expect(&cordon, &["unlift", "--all"], 0, "ended");
     expect(&cordon, &["detach", "--yes"], 1, "error");
     expect(&cordon, &["observe", EDGE_IFNAME], 1, "error");
     expect(&cordon, &["run"], 1, "error");

@@ -28,6 +28,8 @@ mod frames;
 mod fuzz;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
+/// Halts, resumes and lifts on real traffic.
+mod halt;
 /// More than one interface, and one that comes late.
 mod interfaces;
 /// `-o json` on every verb.

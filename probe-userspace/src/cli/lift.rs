@@ -11,10 +11,14 @@ use crate::daemon::api::{LiftReply, LiftRequest, UnliftReply, UnliftRequest};
 /// policy, if that has the order too. Refused while the host, or a service that the order is about, is halted; while a
 /// policy waits for confirmation; and if the policy were stricter with anybody without the order.
 #[derive(Debug, clap::Args)]
-#[group(id = "which", required = true, multiple = false, args = ["order", "all"])]
 pub(super) struct Lift {
     /// Id of the order
-    #[arg(long, value_name = "ID")]
+    #[arg(
+        long,
+        value_name = "ID",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
     order: Option<String>,
 
     /// Every order that the policy has now. Where only signed bundles count, two keys must have signed for it
@@ -32,10 +36,14 @@ pub(super) struct Lift {
 
 /// Give a lifted order back before its time
 #[derive(Debug, clap::Args)]
-#[group(id = "which", required = true, multiple = false, args = ["order", "all"])]
 pub(super) struct Unlift {
     /// Id of the order
-    #[arg(long, value_name = "ID")]
+    #[arg(
+        long,
+        value_name = "ID",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
     order: Option<String>,
 
     /// Every order that is lifted

@@ -201,7 +201,8 @@ impl Engine {
         ))
     }
 
-    /// Refuses to cut off what the host needs and has had so far.
+    /// Refuses to cut off what the host needs and has had so far. Unlike a policy, a halt may count on the failsafe
+    /// prefixes.
     fn check_service_halt(&self, image: &Image, request: &HaltRequest) -> Result<Vec<Lockout>, Refusal> {
         let surroundings = Surroundings::read(Path::new("/"));
         let guarded = preflight::guarded(&self.settings.host, request.ssh_peer, &surroundings);
@@ -211,7 +212,11 @@ impl Engine {
             None => Vec::new(),
         };
         let mut lockouts = preflight::lockouts(image, &guarded, now);
+        let failsafe = self.failsafe_prefixes();
         lockouts.retain(|lockout| {
+            if failsafe.iter().any(|prefix| prefix.contains(&lockout.address)) {
+                return false;
+            }
             let is_same = |known: &Lockout| known.address == lockout.address && known.from <= lockout.from;
             !before.iter().any(is_same)
         });
