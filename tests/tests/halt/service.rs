@@ -294,6 +294,23 @@ fn a_halt_outlives_the_only_policy() {
 }
 
 #[test]
+fn a_halt_holds_although_the_stored_policy_is_broken() {
+    let edge = Edge::new();
+    let mut cordon = edge.start(POLICY);
+    cordon
+        .cordon_ok(&["halt", "--service", "web", "--reason", "attack"])
+        .unwrap();
+    std::fs::write(cordon.dir().join("state/policy.toml"), "version = ").unwrap();
+    reboot(&mut cordon);
+    assert_eq!(met(&edge, NL[0]), [DROP, PASS, PASS]);
+    assert_eq!(met(&edge, RU[0]), [DROP, PASS, PASS], "the orders are gone");
+    let status = status(&cordon);
+    assert_eq!(status["state"], "not_enforcing", "{status:#}");
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("policy.toml"), "{problems}");
+}
+
+#[test]
 fn a_later_policy_does_not_open_what_is_halted() {
     let edge = Edge::new();
     let mut cordon = edge.start(POLICY);

@@ -1,6 +1,6 @@
 //! Lift and unlift: an order's rules do not hold for a time, and nothing else changes.
 
-use probe_common::profile;
+use probe_common::{profile, scope::MAY};
 
 use super::{
     Engine,
@@ -237,13 +237,17 @@ fn covers(image: &Image, order: &str, service: &str) -> bool {
     let Some(bit) = image.scopes.services.iter().position(|name| name == service) else {
         return false;
     };
-    let rows = image.scopes.rows.iter().filter(|(set, _)| set >> bit & 1 == 1);
+    // Not those of packets that only may be for it: they may be for anything.
+    let mut rows = image
+        .scopes
+        .rows
+        .iter()
+        .filter(|(set, _)| set & MAY == 0 && set >> bit & 1 == 1);
     let classes = 0..image.location.classes.len() as u16;
-    rows.flat_map(|(_, row)| image.scopes.possible_rows(*row))
-        .any(|row| {
-            let mut classes = classes.clone();
-            classes.any(|class| order.decision(row, class, Instant::now()).is_some())
-        })
+    rows.any(|(_, row)| {
+        let mut classes = classes.clone();
+        classes.any(|class| order.decision(*row, class, Instant::now()).is_some())
+    })
 }
 
 /// The classes with which the second image is stricter than the first, now or at any instant at which one of them

@@ -54,8 +54,8 @@ impl Engine {
             None
         });
         let is_unreadable = stored.is_none() && self.store.has_policy();
-        let has_halts = self.has_halted_services();
-        if stored.is_none() && pending.is_none() && state.active.is_none() && !(has_halts && !is_unreadable) {
+        let is_halting = self.has_halted_services();
+        if stored.is_none() && pending.is_none() && state.active.is_none() && !is_halting {
             if !is_unreadable {
                 tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
             }
@@ -89,6 +89,29 @@ impl Engine {
             None if is_unreadable => {}
             None => self.take_up_baseline(&location, state, is_waiting),
         }
+        if is_halting {
+            self.hold_halts(&location);
+        }
+    }
+
+    /// Services stay halted although there is no policy that can be enforced.
+    fn hold_halts(&mut self, location: &Arc<Location>) {
+        let is_needed = self
+            .dataplane
+            .state()
+            .is_ok_and(|state| state.active.is_none() && self.in_force.is_none());
+        if !is_needed {
+            return;
+        }
+        let result = self.compile_baseline(location).and_then(|baseline| {
+            let published = self.dataplane.publish(&baseline.image, None);
+            published.map(|_| baseline).map_err(Refusal::failed)
+        });
+        self.in_force = self.problems.note(
+            Topic::Amendments,
+            "cannot publish what halts of services stand on",
+            result,
+        );
     }
 
     /// `pending.toml`: a policy waits for confirmation, or the daemon died between publishing and storing.
@@ -184,8 +207,7 @@ impl Engine {
 
     /// Nothing is stored, but something is pinned.
     fn take_up_baseline(&mut self, location: &Arc<Location>, state: &StateInfo, is_waiting: bool) {
-        let is_halting = self.has_halted_services();
-        if state.active.is_none() && !is_halting || (self.in_force.is_some() && !is_waiting) {
+        if state.active.is_none() || (self.in_force.is_some() && !is_waiting) {
             return;
         }
         let Some(baseline) = self.baseline(location) else {
@@ -195,14 +217,6 @@ impl Engine {
             self.fallback = Some(baseline);
         } else if self.recognise(&baseline) {
             self.in_force = Some(baseline);
-        } else if state.active.is_none() {
-            let published = self.dataplane.publish(&baseline.image, None);
-            let done = self.problems.note(
-                Topic::Policy,
-                "cannot publish what halts of services stand on",
-                published,
-            );
-            self.in_force = done.map(|_| baseline);
         } else {
             self.problems.set(
                 Topic::Policy,
@@ -286,22 +300,25 @@ impl Engine {
     }
 
     pub(super) fn baseline(&mut self, location: &Arc<Location>) -> Option<InForce> {
-        let now = Instant::now();
-        let amendments = &self.host_state.amendments;
-        let result = build::build_accepted(
-            build::BASELINE,
-            build::PASS_EVERYTHING,
-            location,
-            amendments.as_of(Instant(0), now),
-            &self.settings.host.frame,
-            &amendments.to_amendments(),
-        );
-        let (image, _) = self.problems.note(
+        let result = self.compile_baseline(location);
+        self.problems.note(
             Topic::Policy,
             "cannot compile the policy that passes everything",
             result,
+        )
+    }
+
+    fn compile_baseline(&self, location: &Arc<Location>) -> Result<InForce, Refusal> {
+        let amendments = &self.host_state.amendments;
+        let (image, _) = build::build_accepted(
+            build::BASELINE,
+            build::PASS_EVERYTHING,
+            location,
+            amendments.as_of(Instant(0), Instant::now()),
+            &self.settings.host.frame,
+            &amendments.to_amendments(),
         )?;
-        Some(InForce {
+        Ok(InForce {
             image: Arc::new(image),
             source: None,
             is_baseline: true,
