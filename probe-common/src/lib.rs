@@ -12,6 +12,7 @@ mod cell;
 pub mod checksum;
 mod counter;
 mod dscp;
+mod endpoint;
 mod event;
 mod flow;
 mod frame;
@@ -29,6 +30,7 @@ mod verdict;
 pub use cell::{Cell, Decision, Stages};
 pub use counter::{Counter, counter_at, counter_index, n_counters};
 pub use dscp::{with_dscp_v4, with_dscp_v6};
+pub use endpoint::EndpointKey;
 pub use event::{Event, event_counter, leading_bits_v4, leading_bits_v6};
 pub use flow::{Flow, FlowKey, FlowPorts, IDLE_OTHER_NS, IDLE_TCP_NS, mapped};
 pub use frame::{

@@ -53,6 +53,12 @@ pub const MAX_OWN: u32 = 4096;
 /// Size of each table of own addresses: new ones are added before old ones are removed, so both sets must fit.
 pub const OWN_ENTRIES: u32 = 2 * MAX_OWN;
 
+/// Most servers whose answers pass in a halt.
+pub const MAX_ENDPOINTS: u32 = 256;
+
+/// Size of `ENDPOINTS`: new ones are added before old ones are removed, so both sets must fit.
+pub const ENDPOINT_ENTRIES: u32 = 2 * MAX_ENDPOINTS;
+
 /// Most interfaces known by name, and most redirect targets.
 pub const MAX_INTERFACES: u32 = 4096;
 

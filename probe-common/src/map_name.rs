@@ -36,6 +36,8 @@ pub const META: &str = "META";
 pub const INTERFACES: &str = "INTERFACES";
 /// Hash of the VLANs judged on interfaces of which only some are, see [`crate::scope::vlan_key`]. Shared.
 pub const VLANS: &str = "VLANS";
+/// Hash of the servers whose answers pass in a halt, by [`crate::EndpointKey`]. Shared.
+pub const ENDPOINTS: &str = "ENDPOINTS";
 /// Hash of this host's IPv4 addresses. Shared.
 pub const OWN_V4: &str = "OWN_V4";
 /// Hash of this host's IPv6 addresses. Shared.
@@ -82,7 +84,7 @@ pub const SCOPE_PORT: &str = "SCOPE_PORT";
 pub const SCOPE_ROWS: &str = "SCOPE_ROWS";
 
 /// All maps that live in the pin directory itself.
-pub const SHARED: [&str; 22] = [
+pub const SHARED: [&str; 23] = [
     STATE,
     SLOTS,
     FAILSAFE_V4,
@@ -92,6 +94,7 @@ pub const SHARED: [&str; 22] = [
     ENTRY_COUNTERS,
     INTERFACES,
     VLANS,
+    ENDPOINTS,
     OWN_V4,
     OWN_V6,
     ETHERTYPES,

@@ -153,6 +153,9 @@ codes! {
         VlanNotJudged = 48 "vlan_not_judged",
         /// The host is halted, but the network needs this ICMP error. Passes within the cap.
         HaltedIcmpError = 49 "halted_icmp_error",
+        /// The host is halted, but the packet answers it from one of its endpoints: a server that it needs to get out
+        /// of the halt. Passes.
+        HaltedReply = 50 "halted_reply",
     }
 }
 
@@ -245,7 +248,8 @@ impl Verdict {
             | Reason::Llc
             | Reason::Snap
             | Reason::VlanNotJudged
-            | Reason::HaltedIcmpError => Fate::Passed,
+            | Reason::HaltedIcmpError
+            | Reason::HaltedReply => Fate::Passed,
         }
     }
 

@@ -10,9 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 15] = [
-    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
-    "detach", "bundle", "key", "audit",
+const VERBS: [&str; 18] = [
+    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "lift",
+    "unlift", "exempt", "watch", "detach", "bundle", "key", "audit",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
@@ -75,6 +75,8 @@ fn every_verb_answers_in_json_without_a_daemon() {
         &["explain", "81.0.7.7"],
         &["halt", "--reason", "drill"],
         &["resume"],
+        &["lift", "--all", "--reason", "drill"],
+        &["unlift", "--all"],
         &["watch"],
         &["watch", "--json"],
     ] {
@@ -114,6 +116,14 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     expect(&cordon, &["audit", "verify"], 0, "verdict");
     expect(&cordon, &["audit", "anchor"], 0, "hash");
     expect(&cordon, &["audit", "key"], 0, "public_key");
+    expect(
+        &cordon,
+        &["halt", "--service", "web", "--reason", "drill"],
+        1,
+        "error",
+    );
+    expect(&cordon, &["lift", "--all", "--reason", "drill"], 0, "lifted");
+    expect(&cordon, &["unlift", "--all"], 0, "ended");
     expect(&cordon, &["detach", "--yes"], 1, "error");
     expect(&cordon, &["observe", EDGE_IFNAME], 1, "error");
     expect(&cordon, &["run"], 1, "error");

@@ -7,8 +7,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use probe_common::{
-    Bucket, BucketKey, Flow, FlowKey, FlowPorts, Target, cap, event_counter,
-    limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, INTERFACE_ENTRIES, MAX_INTERFACES},
+    Bucket, BucketKey, EndpointKey, Flow, FlowKey, FlowPorts, Target, cap, event_counter,
+    limits::{
+        BUCKET_ENTRIES, ENDPOINT_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, INTERFACE_ENTRIES, MAX_INTERFACES,
+    },
 };
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
@@ -16,6 +18,10 @@ const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 /// Shared: interface index to the key of its name.
 #[btf_map]
 pub static INTERFACES: HashMap<u32, u32, { INTERFACE_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
+
+/// Shared: servers whose answers pass in a halt; what stands there says all by being there.
+#[btf_map]
+pub static ENDPOINTS: HashMap<EndpointKey, u32, { ENDPOINT_ENTRIES as usize }, NO_PREALLOC> = HashMap::new();
 
 /// Shared: connections that this host opened.
 #[btf_map]

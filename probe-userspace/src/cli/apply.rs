@@ -85,6 +85,9 @@ fn render(applied: &Applied) -> String {
             "policy {name} is already in force (generation {generation}) and still reverts in {seconds} s unless you run `cordon confirm`\n"
         ),
     });
+    for amendment in &applied.amendments {
+        text.push_str(&format!("{amendment}\n"));
+    }
     text
 }
 

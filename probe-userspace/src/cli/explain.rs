@@ -21,6 +21,7 @@ use crate::{
         fixed::{explanation, fixed_verdict},
     },
     instant::Instant,
+    policy::halted_service,
 };
 
 /// What happens to packets from an address, and why
@@ -123,6 +124,13 @@ impl Explain {
                 exemption.prefix, exemption.reference, exemption.reason, exemption.until, exemption.lifts
             ));
         }
+        for lift in &explained.lifted {
+            let until = lift.until.as_deref().unwrap_or("it is ended");
+            text.push_str(&format!(
+                "  lifted: order {} until {until}: {}\n",
+                lift.order, lift.reason
+            ));
+        }
         text
     }
 
@@ -186,15 +194,11 @@ fn render(explanation: &serde_json::Value) -> String {
     line("override", text_of(explanation, "override"));
     line("failsafe prefix", text_of(explanation, "failsafe"));
     for order in explanation["orders"].as_array().into_iter().flatten() {
-        line(
-            "order",
-            format!(
-                "{} ({}): {}",
-                plain(&order[0]),
-                plain(&order[1]),
-                plain(&order[2])
-            ),
-        );
+        let [id, authority, action] = [0, 1, 2].map(|idx| plain(&order[idx]));
+        match halted_service(&id) {
+            Some(service) => line("halted", format!("service {service} ({authority}): {action}")),
+            None => line("order", format!("{id} ({authority}): {action}")),
+        }
     }
     let changes = explanation["changes"].as_array().map_or(&[][..], Vec::as_slice);
     if changes.is_empty() {
@@ -237,19 +241,20 @@ fn plain(value: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::api::Lifted;
 
     #[test]
     fn an_explanation_is_told_line_by_line() {
         let explanation = serde_json::json!({
             "address": "203.0.113.9", "action": "drop", "reason": "policy_drop", "class": "XB",
             "run": ["203.0.113.0", "203.0.113.255"], "override": null, "failsafe": null,
-            "orders": [["EU-1", "Council", "drop"]], "changes_at": "2026-12-01T00:00:00Z",
+            "orders": [["EU-1", "Council", "drop"], ["halt of web", "drill", "drop"]], "changes_at": "2026-12-01T00:00:00Z",
             "changes": [{"at": "2026-12-01T00:00:00Z", "action": "limit", "reason": "within_limit", "tier": "slow"}],
             "other_services": [{"service": "web", "action": "pass", "reason": "policy_pass", "tier": null}],
         });
         assert_eq!(
             render(&explanation),
-            "  place: XB\n  addresses of that place around it: 203.0.113.0 - 203.0.113.255\n  order: EU-1 (Council): drop\n  changes at: 2026-12-01T00:00:00Z to limit (within_limit, slow)\n  packets for web: pass (policy_pass)\n"
+            "  place: XB\n  addresses of that place around it: 203.0.113.0 - 203.0.113.255\n  order: EU-1 (Council): drop\n  halted: service web (drill): drop\n  changes at: 2026-12-01T00:00:00Z to limit (within_limit, slow)\n  packets for web: pass (policy_pass)\n"
         );
     }
 
@@ -267,6 +272,11 @@ mod tests {
             expected: names("drop", "policy_drop"),
             live: names("pass", "policy_pass"),
             same: false,
+            lifted: vec![Lifted {
+                order: "EU-1".to_owned(),
+                until: None,
+                reason: "appeal".to_owned(),
+            }],
         };
         let verb = Explain {
             address: "203.0.113.9".parse().unwrap(),
@@ -278,5 +288,9 @@ mod tests {
         let text = verb.render_live(&explained);
         assert!(text.contains("the policy says: drop (policy_drop, DE)"), "{text}");
         assert!(text.contains("the kernel does: pass (policy_pass, DE)"), "{text}");
+        assert!(
+            text.ends_with("  lifted: order EU-1 until it is ended: appeal\n"),
+            "{text}"
+        );
     }
 }

@@ -12,6 +12,7 @@ mod halt;
 mod heading;
 mod init;
 mod key;
+mod lift;
 mod observe;
 mod output;
 mod remote;
@@ -83,6 +84,8 @@ enum Command {
     Halt(halt::Halt),
     Resume(resume::Resume),
     Exempt(exempt::Exempt),
+    Lift(lift::Lift),
+    Unlift(lift::Unlift),
     Watch(watch::Watch),
     Detach(detach::Detach),
     Bundle(bundle::Bundle),
@@ -159,6 +162,8 @@ impl Command {
             Self::Halt(verb) => verb.execute(globals),
             Self::Resume(verb) => verb.execute(globals),
             Self::Exempt(verb) => verb.execute(globals),
+            Self::Lift(verb) => verb.execute(globals),
+            Self::Unlift(verb) => verb.execute(globals),
             Self::Watch(verb) => verb.execute(globals),
             Self::Detach(verb) => verb.execute(globals),
             Self::Bundle(verb) => verb.execute(globals),

@@ -216,6 +216,20 @@ fn details(status: &Status) -> Vec<Vec<String>> {
         let until = halted.until.as_deref().unwrap_or("resumed");
         add("halted", format!("until {until}: {}", halted.reason));
     }
+    for halt in &status.halted_services {
+        let until = halt.until.as_deref().unwrap_or("resumed");
+        add(
+            "halted",
+            format!("service {} until {until}: {}", halt.service, halt.reason),
+        );
+    }
+    for lift in &status.lifts {
+        let until = lift.until.as_deref().unwrap_or("it is ended");
+        add(
+            "lifted",
+            format!("order {} until {until}: {}", lift.order, lift.reason),
+        );
+    }
     if let Some(left_s) = status.confirm_left_s {
         add(
             "unconfirmed",

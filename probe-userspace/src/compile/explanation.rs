@@ -140,7 +140,8 @@ impl Image {
         }
     }
 
-    fn speaking(&self, row: u32, class: u16, now: Instant) -> Vec<(String, String, &'static str)> {
+    /// The orders that say something about packets of a class that take a row: id, authority, action.
+    pub fn speaking(&self, row: u32, class: u16, now: Instant) -> Vec<(String, String, &'static str)> {
         let rows = self.scopes.possible_rows(row);
         let in_force = self.orders.iter().filter(|order| order.in_force(now));
         in_force

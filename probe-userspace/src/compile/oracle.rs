@@ -165,8 +165,8 @@ impl Image {
     }
 
     /// The strictest verdict for a packet that opens a connection to a TCP port, whatever interface, VLAN and
-    /// destination it has.
-    pub fn strictest_for_tcp_port(&self, query: &Query<'_>, port: u16) -> Verdict {
+    /// destination it has, with the row that it takes.
+    pub fn strictest_for_tcp_port(&self, query: &Query<'_>, port: u16) -> (Verdict, u32) {
         let query = Query {
             heading: Heading {
                 protocol: Some(TCP),
@@ -177,9 +177,9 @@ impl Image {
             ..query.clone()
         };
         let rows = self.scopes.rows_of_tcp_port(port).into_iter();
-        rows.map(|row| self.decide_in_row(&query, Some(row)).0)
-            .max_by_key(|verdict| verdict.action)
-            .unwrap_or_else(|| self.verdict(&query))
+        rows.map(|row| (self.decide_in_row(&query, Some(row)).0, row))
+            .max_by_key(|(verdict, _)| verdict.action)
+            .unwrap_or_else(|| (self.verdict(&query), 0))
     }
 
     /// The verdict alone.
@@ -224,7 +224,7 @@ impl Image {
     }
 
     /// The decision of a cell at an instant. A cell that does not exist drops: it cannot be reached.
-    fn decision(&self, row: u32, profile: u8, class: u16, now: Instant) -> Decision {
+    pub fn decision(&self, row: u32, profile: u8, class: u16, now: Instant) -> Decision {
         let Some(cell) = self.matrix.cell(row, profile, class) else {
             return Decision::DROP;
         };

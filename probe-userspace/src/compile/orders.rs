@@ -158,7 +158,7 @@ impl Reading {
     }
 }
 
-/// For each class, the first of the rules that matches it. No rule matches the LAN class.
+/// For each class, the first of the rules that matches it. No rule of a policy matches the LAN class.
 fn first_matches<'a>(
     rules: impl Iterator<Item = (usize, &'a Rule)>,
     classes: &ClassTable,
@@ -166,6 +166,11 @@ fn first_matches<'a>(
     let mut matches = vec![None; classes.len()];
     for (idx, rule) in rules {
         match &rule.selector {
+            Selector::AllSources => {
+                for first in &mut matches {
+                    first.get_or_insert(idx);
+                }
+            }
             Selector::Everywhere => {
                 for (class, first) in matches.iter_mut().enumerate() {
                     if class != usize::from(class::LAN) {

@@ -1,5 +1,6 @@
 //! What the compiler makes of policies.
 
+mod amended;
 mod meaning;
 mod naive;
 mod random;

@@ -12,12 +12,15 @@ use crate::{
     exemption::KnownLifts,
     geo::Location,
     instant::Instant,
-    policy::{self, Policy},
+    policy::{self, Amendments, Policy},
 };
 
 /// A policy that lets everything pass: what `observe` counts with, and what an unconfirmed first policy reverts to.
 pub const PASS_EVERYTHING: &str =
     "version = 1\nname = \"pass-everything\"\ndefault = \"pass\"\nunknown = \"pass\"\n";
+
+/// What that policy is called where a file is named.
+pub const BASELINE: &str = "pass-everything";
 
 /// Parses a policy.
 pub fn parse_policy(file: &str, text: &str) -> Result<(Policy, Vec<Diagnostic>), Refusal> {
@@ -60,26 +63,43 @@ pub fn compile_with_lifts(
     }
 }
 
-/// Both steps for a policy that was accepted before. Its tests were for its author: by now the database may be
-/// another one, and a host is better off with the policy than without. Those that fail are given besides. `lifts` is asked for the lifts that a
-/// policy is to know.
+/// Compiles a policy that compiles by itself, as amended. Its tests are about the policy and not about what is changed in
+/// it for a time.
+pub fn compile_amended(
+    policy: Policy,
+    text: &str,
+    location: &Arc<Location>,
+    as_of: Instant,
+    frame: &FrameSettings,
+    amendments: &Amendments,
+    lifts: &KnownLifts,
+) -> Result<Image, Refusal> {
+    let mut policy = policy::amend(policy, amendments, as_of);
+    policy.tests.clear();
+    let (image, _) = compile_with_lifts(&policy, text, location, as_of, frame, lifts, Vec::new())?;
+    Ok(image)
+}
+
+/// Both steps for a policy that was accepted before, as amended. Its tests were for its author: by now the database may
+/// be another one, and a host is better off with the policy than without. Those that fail are given besides.
+/// `lifts` is asked for the lifts that the policy is to know.
 pub fn build_accepted(
     file: &str,
     text: &str,
     location: &Arc<Location>,
-    accepted: Instant,
+    as_of: Instant,
     frame: &FrameSettings,
+    amendments: &Amendments,
     lifts: impl FnOnce(&Policy) -> KnownLifts,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (mut policy, _) = parse_policy(file, text)?;
-    let tests = std::mem::take(&mut policy.tests);
+    let (policy, _) = parse_policy(file, text)?;
     let lifts = lifts(&policy);
-    let (image, _) = compile_with_lifts(&policy, text, location, accepted, frame, &lifts, Vec::new())?;
-    if tests.is_empty() {
+    if policy.tests.is_empty() {
+        let image = compile_amended(policy, text, location, as_of, frame, amendments, &lifts)?;
         return Ok((image, Vec::new()));
     }
-    policy.tests = tests;
-    let failed = match compile_policy(&policy, text, location, accepted, frame, Vec::new()) {
+    let image = compile_amended(policy.clone(), text, location, as_of, frame, amendments, &lifts)?;
+    let failed = match compile_policy(&policy, text, location, as_of, frame, Vec::new()) {
         Ok(_) => Vec::new(),
         Err(refusal) => refusal.diagnostics,
     };

@@ -3,10 +3,12 @@
 //! One thread, the engine, owns the kernel side and takes one event at a time. The HTTP side, a single-threaded
 //! runtime, only passes events on. A daemon that stops, or dies, leaves the last generation enforcing.
 
+mod amendments;
 pub mod api;
 pub mod build;
 pub mod client;
 mod clock;
+mod endpoints;
 mod engine;
 mod events;
 pub mod fixed;

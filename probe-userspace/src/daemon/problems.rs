@@ -29,6 +29,10 @@ pub enum Topic {
     Failsafe,
     /// Halting and resuming.
     Halt,
+    /// Lifts of orders and halts of services.
+    Amendments,
+    /// Servers whose answers pass in a halt.
+    Endpoints,
     /// The wall clock.
     Clock,
     /// The confirm window.

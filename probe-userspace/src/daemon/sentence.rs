@@ -51,18 +51,27 @@ pub fn sentence(status: &Status) -> String {
         }
     };
     if let Some(halted) = &status.halted {
-        let until = halted
-            .until
-            .as_ref()
-            .map_or_else(|| "until resumed".to_owned(), |until| format!("until {until}"));
+        let until = end(halted.until.as_ref(), "until resumed");
         sentence.push_str(&format!(
-            "; halted {until}: only failsafe prefixes and control traffic pass"
+            "; halted {until}: only failsafe prefixes, control traffic and answers from endpoints pass"
         ));
+    }
+    for halt in &status.halted_services {
+        let until = end(halt.until.as_ref(), "until resumed");
+        sentence.push_str(&format!("; service {} halted {until}", halt.service));
+    }
+    for lift in &status.lifts {
+        let until = end(lift.until.as_ref(), "until it is ended");
+        sentence.push_str(&format!("; order {} lifted {until}", lift.order));
     }
     if let Some(left_s) = status.confirm_left_s {
         sentence.push_str(&format!("; reverts in {left_s} s unless confirmed"));
     }
     sentence
+}
+
+fn end(until: Option<&String>, otherwise: &str) -> String {
+    until.map_or_else(|| otherwise.to_owned(), |until| format!("until {until}"))
 }
 
 fn interfaces(interfaces: &[Interface]) -> String {

@@ -35,7 +35,8 @@ use super::{
     Refusal,
     api::{
         AddRequest, ApplyRequest, EventQuery, Exempted, ExemptionQuery, Exemptions, ExplainQuery,
-        HaltRequest, MAX_BODY_BYTES, RemoveQuery, RenewRequest, Status, SyncQuery, Synced,
+        HaltRequest, LiftRequest, MAX_BODY_BYTES, RemoveQuery, RenewRequest, ResumeRequest, Status,
+        SyncQuery, Synced, UnliftRequest,
     },
     engine::{Event, ExemptEvent, Handle, Reply},
     events::Filter,
@@ -167,6 +168,8 @@ fn router(handle: Handle) -> Router {
             get(exemptions).post(exempt).delete(unexempt).put(sync_exemptions),
         )
         .route("/v1/exemptions/renew", post(renew_exemption))
+        .route("/v1/lift", post(lift))
+        .route("/v1/unlift", post(unlift))
         .fallback(|| async { Refusal::with_status(404, "no such path in the control API, version 1") })
         .method_not_allowed_fallback(|| async { Refusal::with_status(405, "wrong method for this path") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -242,9 +245,31 @@ async fn halt(
 async fn resume(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
+    body: Body,
 ) -> Answer<super::api::ResumeReply> {
     let actor = caller.may_change()?;
-    ask(&handle, |reply| Event::Resume(actor, reply)).await
+    let request: ResumeRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Resume(request, actor, reply)).await
+}
+
+async fn lift(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::LiftReply> {
+    let actor = caller.may_change()?;
+    let request: LiftRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Lift(request, actor, reply)).await
+}
+
+async fn unlift(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::UnliftReply> {
+    let actor = caller.may_change()?;
+    let request: UnliftRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Unlift(request, actor, reply)).await
 }
 
 async fn exemptions(

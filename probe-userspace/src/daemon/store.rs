@@ -14,6 +14,7 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use super::amendments::StoredAmendments;
 use crate::{
     audit::Actor,
     durable::{self, Existing},
@@ -67,6 +68,9 @@ pub struct HostState {
     /// How many keys had to sign for a verb at the last look, where that is more than one.
     #[serde(default)]
     pub thresholds: BTreeMap<String, usize>,
+    /// Lifts and halts of services.
+    #[serde(default)]
+    pub amendments: StoredAmendments,
 }
 
 impl HostState {

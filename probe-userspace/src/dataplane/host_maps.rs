@@ -12,20 +12,22 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, xdp::DevMapHash},
 };
 use probe_common::{
-    Counter, Target,
-    limits::{MAX_INTERFACES, MAX_OWN, VLAN_ENTRIES},
-    map_name, name_key,
+    Counter, EndpointKey, Target,
+    limits::{MAX_ENDPOINTS, MAX_INTERFACES, MAX_OWN, VLAN_ENTRIES},
+    map_name, mapped, name_key,
     scope::{ONLY_LISTED, vlan_key},
 };
 
-use super::{DataplaneError, counters, pins::Pins};
+use super::{DataplaneError, counters, pins::Pins, sys};
 
 const PRESENT: u32 = 1;
+const ENDPOINT_LEN: usize = size_of::<EndpointKey>();
 
 /// Handles to these maps.
 pub struct HostMaps {
     interfaces: HashMap<MapData, u32, u32>,
     vlans: HashMap<MapData, u64, u32>,
+    endpoints: HashMap<MapData, [u8; ENDPOINT_LEN], u32>,
     own_v4: HashMap<MapData, [u8; 4], u32>,
     own_v6: HashMap<MapData, [u8; 16], u32>,
     targets: HashMap<MapData, u32, Target>,
@@ -39,6 +41,7 @@ impl HostMaps {
         Ok(Self {
             interfaces: hash(pins, map_name::INTERFACES)?,
             vlans: hash(pins, map_name::VLANS)?,
+            endpoints: hash(pins, map_name::ENDPOINTS)?,
             own_v4: hash(pins, map_name::OWN_V4)?,
             own_v6: hash(pins, map_name::OWN_V6)?,
             targets: hash(pins, map_name::TARGETS)?,
@@ -93,6 +96,14 @@ impl HostMaps {
         set(&mut self.vlans, map_name::VLANS, &wanted)
     }
 
+    /// Makes these the servers whose answers pass in a halt.
+    pub fn set_endpoints(&mut self, endpoints: &[Endpoint]) -> Result<(), DataplaneError> {
+        let keys = endpoints.iter().map(Endpoint::key);
+        let wanted: BTreeMap<[u8; ENDPOINT_LEN], u32> = keys.map(|key| (key, PRESENT)).collect();
+        check_size("the list of endpoints", wanted.len(), MAX_ENDPOINTS)?;
+        set(&mut self.endpoints, map_name::ENDPOINTS, &wanted)
+    }
+
     /// Adds these to this host's own addresses.
     pub fn add_own(&mut self, addresses: &OwnAddresses) -> Result<(), DataplaneError> {
         check_size("the list of IPv4 addresses", addresses.v4.len(), MAX_OWN)?;
@@ -144,6 +155,33 @@ impl HostMaps {
         }
         found.sort_unstable_by_key(|(ethertype, _)| *ethertype);
         Ok(found)
+    }
+}
+
+/// A server of this host's, as packets from it say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: IpAddr,
+    /// The port that it answers from.
+    pub port: u16,
+    /// IP protocol number: 6 or 17.
+    pub protocol: u8,
+}
+
+impl Endpoint {
+    fn key(&self) -> [u8; ENDPOINT_LEN] {
+        let key = EndpointKey {
+            address: match self.address {
+                IpAddr::V4(address) => mapped(address.octets()),
+                IpAddr::V6(address) => address.octets(),
+            },
+            port: self.port.to_be_bytes(),
+            protocol: self.protocol.into(),
+        };
+        let mut bytes = [0; ENDPOINT_LEN];
+        bytes.copy_from_slice(sys::bytes_of(&key));
+        bytes
     }
 }
 

@@ -58,8 +58,9 @@ use crate::{
 pub use detach::detach_all;
 pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
+pub use host_maps::Endpoint;
 pub use object::{ENTRY, GENERATION, PEERS};
-pub use publish::Staged;
+pub use publish::{Previous, Staged};
 pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
 pub use sys::{boot_ns, interface_index, unix_ns};
 
@@ -192,6 +193,11 @@ impl Dataplane {
     /// Makes these the interfaces that services and events know by name.
     pub fn set_interfaces(&mut self, interfaces: &[(u32, String)]) -> Result<(), DataplaneError> {
         self.host.set_interfaces(interfaces)
+    }
+
+    /// Makes these the servers whose answers pass in a halt.
+    pub fn set_endpoints(&mut self, endpoints: &[Endpoint]) -> Result<(), DataplaneError> {
+        self.host.set_endpoints(endpoints)
     }
 
     /// Makes these the VLANs that are judged on the interfaces named here, by index; on other interfaces all are.

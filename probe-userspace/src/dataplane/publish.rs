@@ -35,6 +35,16 @@ pub struct Staged {
     verify: Duration,
 }
 
+/// What [`Dataplane::exchange`] makes of the generation that the kernel may revert to.
+pub enum Previous {
+    /// It stays.
+    Keep,
+    /// There is none any more.
+    None,
+    /// Another one takes its place.
+    Other(Box<Staged>),
+}
+
 impl Staged {
     /// Directory of its pins. Tests tamper with the maps there before the verification.
     pub fn dir(&self) -> &Path {
@@ -117,8 +127,61 @@ impl Dataplane {
     /// is judged by it.
     pub fn commit(&mut self, staged: Staged, confirm: Option<Duration>) -> Result<Published, DataplaneError> {
         self.normalise();
-        // What cannot be freed now is tried again later; it matters here only if no slot is left.
         let tidied = self.tidy();
+        let published = self.enter(staged, tidied)?;
+
+        // The last confirmed generation is what the kernel reverts to: the active one if it is confirmed.
+        let word = self.shared.word();
+        let last_confirmed = if word.deadline_s == 0 {
+            word.active
+        } else {
+            word.previous
+        };
+        let deadline_s = confirm.map(|confirm| deadline_s(sys::boot_ns(), confirm));
+        self.store_word(StateWord {
+            active: published.slot,
+            previous: last_confirmed,
+            deadline_s: deadline_s.unwrap_or(0),
+        });
+        Ok(Published {
+            confirm_until: confirm
+                .map(|confirm| Instant(Instant::now().0.saturating_add(confirm.as_secs() as u32))),
+            ..published
+        })
+    }
+
+    /// Takes other images of the policies in force, by one store: of the active one, and of the one that the kernel may
+    /// revert to. The confirm deadline stays as it is.
+    pub fn exchange(&mut self, active: Staged, previous: Previous) -> Result<Published, DataplaneError> {
+        let tidied = self.tidy();
+        let earlier = self.shared.word();
+        // What fails from here on leaves a generation that no word names: the next `tidy` frees it.
+        let previous = match previous {
+            Previous::Keep => earlier.previous,
+            Previous::None => NO_SLOT,
+            Previous::Other(staged) => self.enter(*staged, Ok(()))?.slot,
+        };
+        let published = self.enter(active, tidied)?;
+        self.store_word(StateWord {
+            active: published.slot,
+            previous,
+            deadline_s: earlier.deadline_s,
+        });
+        Ok(published)
+    }
+
+    /// Removes a generation that is not wanted after all.
+    pub fn discard(&self, staged: &Staged) {
+        remove_pins(staged);
+    }
+
+    /// Puts a generation into a free slot; nothing calls it yet. `tidied`: what cannot be freed now is tried again
+    /// later, it matters here only if no slot is left.
+    fn enter(
+        &mut self,
+        staged: Staged,
+        tidied: Result<(), DataplaneError>,
+    ) -> Result<Published, DataplaneError> {
         let slot = match (self.free_slot(), tidied) {
             (Some(slot), _) => slot,
             (None, Ok(())) => return Err(self.abandon(&staged, DataplaneError::NoFreeSlot)),
@@ -131,27 +194,8 @@ impl Dataplane {
             self.release();
             return Err(self.abandon(&staged, error));
         }
-
-        // The last confirmed generation is what the kernel reverts to: the active one if it is confirmed.
-        let word = self.shared.word();
-        let last_confirmed = if word.deadline_s == 0 {
-            word.active
-        } else {
-            word.previous
-        };
-        let deadline_s = confirm.map(|confirm| deadline_s(sys::boot_ns(), confirm));
-        let number = staged.generation.meta.number;
-        self.generations.push((slot, staged.generation));
-        self.shared.store_word(StateWord {
-            active: slot,
-            previous: last_confirmed,
-            deadline_s: deadline_s.unwrap_or(0),
-        });
-        if let Err(error) = self.update_links() {
-            tracing::warn!("an interface still runs an earlier entry program: {error}");
-        }
-        Ok(Published {
-            number,
+        let published = Published {
+            number: staged.generation.meta.number,
             slot,
             shared_location: staged.shared_location,
             n_samples: staged.compared.n_samples,
@@ -159,9 +203,17 @@ impl Dataplane {
             load: staged.timings.load,
             fill: staged.timings.fill,
             verify: staged.verify,
-            confirm_until: confirm
-                .map(|confirm| Instant(Instant::now().0.saturating_add(confirm.as_secs() as u32))),
-        })
+            confirm_until: None,
+        };
+        self.generations.push((slot, staged.generation));
+        Ok(published)
+    }
+
+    fn store_word(&mut self, word: StateWord) {
+        self.shared.store_word(word);
+        if let Err(error) = self.update_links() {
+            tracing::warn!("an interface still runs an earlier entry program: {error}");
+        }
     }
 
     fn fill_slot(&mut self, slot: u8, generation: &Generation) -> Result<(), DataplaneError> {
@@ -186,10 +238,7 @@ impl Dataplane {
 
     /// Removes a generation that did not get into force; the error goes through.
     fn abandon(&self, staged: &Staged, error: DataplaneError) -> DataplaneError {
-        if let Err(left) = pins::remove_dir(&staged.generation.dir) {
-            // Swept when the dataplane is opened next.
-            tracing::warn!("{} could not be removed: {left}", staged.generation.dir.display());
-        }
+        remove_pins(staged);
         error
     }
 
@@ -262,6 +311,13 @@ impl Dataplane {
                 deadline_s: 0,
             });
         }
+    }
+}
+
+fn remove_pins(staged: &Staged) {
+    if let Err(left) = pins::remove_dir(&staged.generation.dir) {
+        // Swept when the dataplane is opened next.
+        tracing::warn!("{} could not be removed: {left}", staged.generation.dir.display());
     }
 }
 

@@ -2,11 +2,11 @@
 
 use aya::maps::MapType;
 use probe_common::{
-    Bucket, BucketKey, Counter, Flow, FlowKey, FlowPorts, Reason, RuntimeValue, State, Target, cap,
-    event_counter,
+    Bucket, BucketKey, Counter, EndpointKey, Flow, FlowKey, FlowPorts, Reason, RuntimeValue, State, Target,
+    cap, event_counter,
     limits::{
-        FAILSAFE_ENTRIES, INTERFACE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, N_SLOTS, OWN_ENTRIES,
-        RUNTIME_ENTRIES, VLAN_ENTRIES,
+        ENDPOINT_ENTRIES, FAILSAFE_ENTRIES, INTERFACE_ENTRIES, MAX_ETHERTYPES, MAX_INTERFACES, N_SLOTS,
+        OWN_ENTRIES, RUNTIME_ENTRIES, VLAN_ENTRIES,
     },
     map_name,
 };
@@ -65,7 +65,7 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The maps in the pin directory itself. aya checks nothing about what it finds pinned, so this is compared
 /// before a path is handed to it.
-pub const SHARED_MAPS: [MapSpec; 22] = {
+pub const SHARED_MAPS: [MapSpec; 23] = {
     use MapType::{
         Array, DevMapHash, Hash, LpmTrie, LruHash, PerCpuArray, PerCpuHash, ProgramArray, RingBuf,
     };
@@ -130,6 +130,13 @@ pub const SHARED_MAPS: [MapSpec; 22] = {
             Hash,
             [WORD, PRESENT_SIZE],
             Fixed(VLAN_ENTRIES),
+            no_prealloc,
+        ),
+        spec(
+            map_name::ENDPOINTS,
+            Hash,
+            [size_of::<EndpointKey>() as u32, PRESENT_SIZE],
+            Fixed(ENDPOINT_ENTRIES),
             no_prealloc,
         ),
         spec(

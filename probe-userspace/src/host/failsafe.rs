@@ -46,6 +46,8 @@ const FAILSAFE: Shape = Shape {
         ("martians", ABOVE),
         ("nat64_prefixes", ABOVE),
         ("dhcp_servers", ABOVE),
+        ("time_servers", ABOVE),
+        ("bundle_servers", ABOVE),
         ("egress", ABOVE),
         ("flow_entries", ABOVE),
         ("limiter_entries", ABOVE),
@@ -152,7 +154,7 @@ pub(super) fn dhcp_servers<'a>(document: &mut Document<'a>, item: Item<'a>) -> O
     Some(servers)
 }
 
-fn is_a_hosts(address: IpAddr) -> bool {
+pub(super) fn is_a_hosts(address: IpAddr) -> bool {
     let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     !address.is_unspecified() && !address.is_multicast() && !address.is_loopback() && !is_broadcast
 }

@@ -1,6 +1,7 @@
 //! The host file (`cordon.toml`): interfaces, failsafe prefixes, database path. Local to a host, never part of
 //! a policy. Pure: text in, [`Host`] out.
 
+mod endpoints;
 mod failsafe;
 mod frame;
 mod number;
@@ -18,7 +19,9 @@ use ipnet::IpNet;
 use probe_common::limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES};
 use toml::de::DeTable;
 
+pub use self::endpoints::BundleServer;
 use self::{
+    endpoints::{bundle_servers, time_servers},
     failsafe::{dhcp_servers, failsafe},
     frame::nat64_prefixes,
     number::{number, power_of_two},
@@ -101,6 +104,10 @@ pub struct Host {
     pub frame: FrameSettings,
     /// `dhcp_servers`: failsafe besides the servers of current leases.
     pub dhcp_servers: Vec<Located<IpAddr>>,
+    /// `time_servers`: their answers pass in a halt, besides those of the servers that the system names.
+    pub time_servers: Vec<Located<IpAddr>>,
+    /// `bundle_servers`: their answers pass in a halt.
+    pub bundle_servers: Vec<Located<BundleServer>>,
     /// `egress`: how leaving packets are seen.
     pub egress: EgressHook,
     /// `flow_entries`, `limiter_entries`, `event_ring_kib`.
@@ -150,6 +157,8 @@ const ROOT: Shape = Shape {
         Key::optional("martians"),
         Key::optional("nat64_prefixes"),
         Key::optional("dhcp_servers"),
+        Key::optional("time_servers"),
+        Key::optional("bundle_servers"),
         Key::optional("egress"),
         Key::optional("flow_entries"),
         Key::optional("limiter_entries"),
@@ -165,6 +174,8 @@ const ROOT: Shape = Shape {
         ("mode", "write `xdp_mode`"),
         ("nat64_prefix", "write `nat64_prefixes = [...]`"),
         ("dhcp_server", "write `dhcp_servers = [...]`"),
+        ("time_server", "write `time_servers = [...]`"),
+        ("bundle_server", "write `bundle_servers = [...]`"),
         (
             "events",
             "this belongs to a policy; here is only the size of the ring, `event_ring_kib`",
@@ -258,6 +269,12 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
         frame: frame_settings(document, &root),
         dhcp_servers: root
             .read(document, "dhcp_servers", dhcp_servers)
+            .unwrap_or_default(),
+        time_servers: root
+            .read(document, "time_servers", time_servers)
+            .unwrap_or_default(),
+        bundle_servers: root
+            .read(document, "bundle_servers", bundle_servers)
             .unwrap_or_default(),
         egress: root
             .read(document, "egress", |document, item| {

@@ -16,7 +16,7 @@ impl<'a> Matched<'a> {
     fn add(&mut self, rule: &'a Rule) {
         let line = rule.place.line;
         match &rule.selector {
-            Selector::Everywhere => {
+            Selector::Everywhere | Selector::AllSources => {
                 self.everywhere.get_or_insert(line);
             }
             Selector::Places(items) => {
@@ -56,7 +56,7 @@ impl<'a> Covered<'a> {
                 .collect();
             match &rule.selector {
                 // All countries together still leave the sources of unknown place to `everywhere`.
-                Selector::Everywhere => {
+                Selector::Everywhere | Selector::AllSources => {
                     lines.insert(tables.iter().find_map(|table| table.everywhere)?);
                 }
                 Selector::Places(items) => {

@@ -5,6 +5,7 @@
 //! layer below, shared with the host file.
 
 mod action;
+mod amend;
 mod countries;
 mod dead_rule;
 pub(crate) mod document;
@@ -30,6 +31,7 @@ mod text;
 mod tier;
 pub(crate) mod value;
 
+pub use amend::{Amendments, OrderLift, ServiceHalt, amend, halted_service};
 pub(crate) use countries::similar_countries;
 pub use countries::{Country, countries, find_country};
 pub use groups::{BUILT_IN_GROUPS, BuiltInGroup};

@@ -87,6 +87,8 @@ pub struct Rule {
 pub enum Selector {
     /// `everywhere = true`: every place and unknown sources; not the LAN class.
     Everywhere,
+    /// Every source there is, the LAN class too: no policy says this, only the halt of a service.
+    AllSources,
     /// Countries, named or by group; groups are expanded.
     Places(Vec<SelectorItem>),
 }

@@ -34,7 +34,7 @@ fn warnings(text: &str) -> Vec<String> {
 
 fn codes(selector: &Selector) -> Vec<&str> {
     match selector {
-        Selector::Everywhere => vec!["*"],
+        Selector::Everywhere | Selector::AllSources => vec!["*"],
         Selector::Places(items) => items.iter().map(|item| item.code.as_str()).collect(),
     }
 }

@@ -64,6 +64,7 @@ pub(super) fn answer_of<'a>(
 ) -> Option<Decision> {
     for rule in rules {
         let is_place = match &rule.selector {
+            Selector::AllSources => true,
             Selector::Everywhere => code != "lan",
             Selector::Places(items) => items.iter().any(|item| item.code == code),
         };

@@ -3,9 +3,15 @@
 //! Instants are RFC 3339 text, digests lower-case hexadecimal.
 
 mod exempt;
+mod halt;
+mod lift;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    halt::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
+    lift::{LiftReply, LiftRequest, Lifted, UnliftReply, UnliftRequest},
+};
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
 pub use exempt::{
@@ -64,6 +70,9 @@ pub struct Applied {
     pub lockouts: Vec<String>,
     /// What the daemon could not do besides, such as attach to an absent interface.
     pub problems: Vec<String>,
+    /// What becomes of the lifts and halts of services that there were.
+    #[serde(default)]
+    pub amendments: Vec<String>,
 }
 
 /// Answer to a confirm.
@@ -71,30 +80,6 @@ pub struct Applied {
 pub struct Confirmed {
     /// The policy now in force for good.
     pub policy: PolicyRef,
-}
-
-/// `POST /v1/halt`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HaltRequest {
-    /// Ends by itself after this many seconds; absent: until resumed.
-    pub for_s: Option<u64>,
-    /// Why, for the log and the status.
-    pub reason: String,
-    /// Halt although it would cut off an SSH peer.
-    #[serde(default)]
-    pub override_lockout: bool,
-    /// The caller's SSH peer.
-    pub ssh_peer: Option<std::net::IpAddr>,
-}
-
-/// A halt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Halted {
-    /// When it ends by itself; absent: when resumed.
-    pub until: Option<String>,
-    /// Why.
-    pub reason: String,
 }
 
 /// `GET /v1/events`: what a watcher wants to see; all of it, if nothing is named.
@@ -168,26 +153,6 @@ pub struct EventRow {
     pub generation: u32,
 }
 
-/// Answer to a halt.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HaltReply {
-    /// The halt in force.
-    pub halted: Halted,
-    /// Whom it cuts off of those that the host depends on.
-    pub lockouts: Vec<String>,
-    /// What is not as one would expect.
-    pub problems: Vec<String>,
-}
-
-/// Answer to a resume.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ResumeReply {
-    /// The halt that was ended; absent: there was none.
-    pub ended: Option<Halted>,
-    /// What is not as one would expect.
-    pub problems: Vec<String>,
-}
-
 /// `GET /v1/explain`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExplainQuery {
@@ -250,6 +215,9 @@ pub struct Explained {
     pub live: VerdictNames,
     /// Whether they are the same.
     pub same: bool,
+    /// Orders that would speak about the packet, but are lifted.
+    #[serde(default)]
+    pub lifted: Vec<Lifted>,
 }
 
 /// How the host stands, in one word.
@@ -288,6 +256,12 @@ pub struct Status {
     pub is_stored: bool,
     /// The halt in force.
     pub halted: Option<Halted>,
+    /// Services that are halted.
+    #[serde(default)]
+    pub halted_services: Vec<ServiceHalted>,
+    /// Orders that are lifted.
+    #[serde(default)]
+    pub lifts: Vec<Lifted>,
     /// The database in force.
     pub database: Option<Database>,
     /// Interfaces attached to.

@@ -31,7 +31,7 @@ impl Engine {
         let location = self.load_location()?;
         let now = Instant::now();
         let lifts = self.exemptions.lifts_for(&policy);
-        let (image, diagnostics) = build::compile_with_lifts(
+        let (by_itself, diagnostics) = build::compile_with_lifts(
             &policy,
             &request.text,
             &location,
@@ -40,17 +40,22 @@ impl Engine {
             &lifts,
             diagnostics,
         )?;
+        let amended = self.with_amendments(policy, &request.text, &location, now, &lifts)?;
         // Compiling takes seconds, in which a confirm deadline may pass.
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
-        if is_active(&state, &image) {
-            self.note_accepted(&image, &state, actor);
+        let image = amended.as_ref().unwrap_or(&by_itself);
+        if is_active(&state, image) {
+            self.note_accepted(image, &state, actor);
+            let image = amended.unwrap_or(by_itself);
             return self.keep(request, image, diagnostics, &state, now);
         }
-        let lockouts = self.check_lockout(request, &image, now)?;
+        // Whom the halt of a service cuts off was said when it was halted, and a lift ends.
+        let lockouts = self.check_lockout(request, &by_itself, now)?;
         let compile_ms = millis(started.elapsed());
 
-        let image = Arc::new(image);
+        let image = Arc::new(amended.unwrap_or(by_itself));
+        let amendments = self.tell_amendments(&image, now);
         let event = Event::Publish {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),
@@ -86,6 +91,7 @@ impl Engine {
             diagnostics,
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
             problems: self.problems.texts(),
+            amendments,
         })
     }
 
@@ -109,8 +115,12 @@ impl Engine {
             self.problems.clear(&Topic::StoredPolicy);
         }
         let policy = policy_ref(&image);
+        let amendments = self.tell_amendments(&image, now);
         self.keep_lifts_of(&image);
-        self.in_force = Some(InForce::policy(image));
+        self.in_force = Some(InForce::policy(image, &stored));
+        if state.confirm_left_s.is_none() {
+            self.settle_amendments();
+        }
         self.settle_in();
         Ok(Applied {
             outcome: Outcome::AlreadyInForce,
@@ -120,6 +130,7 @@ impl Engine {
             diagnostics,
             lockouts: Vec::new(),
             problems: self.problems.texts(),
+            amendments,
         })
     }
 
@@ -197,6 +208,7 @@ impl Engine {
         };
         let in_force = InForce {
             image: Arc::clone(image),
+            source: Some(Arc::new(policy.clone())),
             is_baseline: false,
         };
         let before = self.in_force.replace(in_force);
@@ -212,6 +224,7 @@ impl Engine {
                 "the policy is in force, but a restart would bring the earlier one back",
                 stored,
             );
+            self.settle_amendments();
         }
         Ok(published)
     }
@@ -268,6 +281,7 @@ impl Engine {
             );
             Refusal::failed(error.context("confirmed in the kernel, but not stored: apply it again"))
         })?;
+        self.settle_amendments();
         Ok(Confirmed { policy })
     }
 }

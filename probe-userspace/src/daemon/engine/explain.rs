@@ -10,7 +10,7 @@ use crate::{
     compile::{Image, Query},
     daemon::{
         Refusal,
-        api::{ExplainQuery, Explained, VerdictNames},
+        api::{ExplainQuery, Explained, Lifted, VerdictNames},
         fixed::{explanation, fixed_verdict},
     },
     instant::Instant,
@@ -60,7 +60,23 @@ impl Engine {
             expected: names(image, expected),
             live: names(image, live),
             same: expected == live,
+            lifted: self.lifted_orders(image, &query, expected.0.class),
         })
+    }
+
+    /// Lifted orders that have something to say about a packet.
+    fn lifted_orders(&self, image: &Image, query: &Query<'_>, class: u16) -> Vec<Lifted> {
+        let row = image.scopes.row_of(&query.heading, query.address).unwrap_or(0);
+        let rows = image.scopes.possible_rows(row);
+        let mut lifts = self.lifts();
+        lifts.retain(|lift| {
+            let order = image.orders.iter().find(|order| order.id == lift.order);
+            order.is_some_and(|order| {
+                rows.iter()
+                    .any(|row| order.decision(*row, class, query.now).is_some())
+            })
+        });
+        lifts
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use super::{Engine, status::instant_text};
+use super::{Engine, InForce, amend::Change, lift::named, status::instant_text};
 use crate::{
     audit::{Actor, Event},
+    compile::Image,
     daemon::{
         Refusal,
-        api::{HaltReply, HaltRequest, Halted, ResumeReply},
-        preflight::{self, CutOff},
+        amendments::{StoredService, StoredServiceHalt},
+        api::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
+        build,
+        preflight::{self, CutOff, Lockout},
         problems::Topic,
         store::StoredHalt,
         surroundings::{Role, Surroundings},
@@ -26,7 +29,10 @@ impl Engine {
         if request.reason.trim().is_empty() {
             return Err(Refusal::input("a halt needs a reason: --reason TEXT", Vec::new()));
         }
-        let until = request.for_s.map(end_of_halt).transpose()?;
+        let until = request.for_s.map(|for_s| end_of("a halt", for_s)).transpose()?;
+        if let Some(service) = &request.service {
+            return self.halt_service(service, until, request, actor);
+        }
         let lockouts = self.check_halt(request)?;
         self.dataplane.halt(until).map_err(Refusal::failed)?;
         tracing::info!(
@@ -48,6 +54,8 @@ impl Engine {
         });
         self.save_host_state();
         self.attach_for_halt();
+        self.look_at_endpoints();
+        self.look_up_names();
         let problems = self.problems.texts();
         if self
             .dataplane
@@ -65,6 +73,7 @@ impl Engine {
             )));
         }
         Ok(HaltReply {
+            service: None,
             halted: Halted {
                 until: until.map(instant_text),
                 reason: request.reason.clone(),
@@ -123,24 +132,190 @@ impl Engine {
         })
     }
 
-    pub(super) fn resume(&mut self, actor: &Actor) -> Result<ResumeReply, Refusal> {
-        let ended = self.dataplane.state().ok().and_then(|state| self.halted(&state));
-        if ended.is_some() {
+    /// The policy in force is published again, with everything for the service dropped.
+    fn halt_service(
+        &mut self,
+        name: &str,
+        until: Option<Instant>,
+        request: &HaltRequest,
+        actor: &Actor,
+    ) -> Result<HaltReply, Refusal> {
+        let service = self.find_service(name)?;
+        let mut next = self.host_state.amendments.clone();
+        next.halt(StoredServiceHalt {
+            service,
+            until_s: until.map(|until| until.0),
+            reason: request.reason.clone(),
+            actor: actor.clone(),
+            is_over: false,
+        });
+        let amended = self.amended(next)?;
+        let lockouts = self.check_service_halt(amended.image(), request)?;
+        self.put_in_force(amended, Change::Closes)?;
+        tracing::info!(
+            %actor,
+            service = name,
+            reason = request.reason,
+            until = until.map(tracing::field::display),
+            "service halted"
+        );
+        let until = until.map(instant_text);
+        let event = Event::Halt {
+            service: Some(name.to_owned()),
+            until: until.clone(),
+            reason: request.reason.clone(),
+        };
+        self.record(actor, &event);
+        self.attach_missing();
+        Ok(HaltReply {
+            service: Some(name.to_owned()),
+            halted: Halted {
+                until,
+                reason: request.reason.clone(),
+            },
+            lockouts: lockouts.iter().map(Lockout::to_string).collect(),
+            problems: self.problems.texts(),
+        })
+    }
+
+    /// The service as the policy in force describes it; while it is halted, also as it was described then.
+    fn find_service(&self, name: &str) -> Result<StoredService, Refusal> {
+        let described = match &self.in_force {
+            Some(in_force) => in_force.services()?,
+            None => Vec::new(),
+        };
+        let now = Instant::now();
+        let halted = self.host_state.amendments.live_halts(now);
+        let halted = halted.map(|halt| halt.service.clone());
+        let known: Vec<StoredService> = described.into_iter().chain(halted).collect();
+        if let Some(service) = known.iter().find(|service| service.name == name) {
+            return Ok(service.clone());
+        }
+        let mut names: Vec<String> = known.into_iter().map(|service| service.name).collect();
+        names.dedup();
+        Err(Refusal::input(
+            format!(
+                "the policy in force has no service \"{name}\"; {}",
+                named("it has", &names)
+            ),
+            Vec::new(),
+        ))
+    }
+
+    /// Refuses to cut off what the host needs and has had so far. Unlike a policy, a halt may count on the failsafe
+    /// prefixes.
+    fn check_service_halt(&self, image: &Image, request: &HaltRequest) -> Result<Vec<Lockout>, Refusal> {
+        let surroundings = Surroundings::read(Path::new("/"));
+        let guarded = preflight::guarded(&self.settings.host, request.ssh_peer, &surroundings);
+        let now = Instant::now();
+        let before = match &self.in_force {
+            Some(in_force) => preflight::lockouts(&in_force.image, &guarded, now),
+            None => Vec::new(),
+        };
+        let mut lockouts = preflight::lockouts(image, &guarded, now);
+        let failsafe = self.failsafe_prefixes();
+        lockouts.retain(|lockout| {
+            if failsafe.iter().any(|prefix| prefix.contains(&lockout.address)) {
+                return false;
+            }
+            let is_same = |known: &Lockout| known.address == lockout.address && known.from <= lockout.from;
+            !before.iter().any(is_same)
+        });
+        if lockouts.is_empty() || request.override_lockout {
+            return Ok(lockouts);
+        }
+        let place = Place::file(&self.settings.host.file);
+        let diagnostics = lockouts
+            .iter()
+            .map(|lockout| {
+                let address = lockout.address.to_string();
+                Diagnostic::error(place.clone(), address, lockout.message(), &*lockout.fix)
+            })
+            .collect();
+        Err(Refusal {
+            diagnostics,
+            ..Refusal::conflict(
+                "the halt would cut off what this host needs; nothing was halted (to halt all the same: --override-lockout)",
+            )
+        })
+    }
+
+    pub(super) fn resume(&mut self, request: &ResumeRequest, actor: &Actor) -> Result<ResumeReply, Refusal> {
+        let services = self.services_to_resume(request)?;
+        let ended = match &request.service {
+            Some(_) => None,
+            None => self.dataplane.state().ok().and_then(|state| self.halted(&state)),
+        };
+        let names = services.iter().map(|halt| Some(halt.service.clone()));
+        for service in ended.iter().map(|_| None).chain(names) {
             let event = Event::Resume {
-                service: None,
+                service,
                 ended: false,
             };
             self.record_first(actor, &event)?;
         }
-        self.dataplane.resume().map_err(Refusal::failed)?;
-        tracing::info!(%actor, was_halted = ended.is_some(), "resumed");
-        self.problems.clear(&Topic::Halt);
-        self.host_state.halted = None;
-        self.save_host_state();
+        let resumed = self.resume_services(&services);
+        if request.service.is_none() {
+            self.dataplane.resume().map_err(Refusal::failed)?;
+            self.problems.clear(&Topic::Halt);
+            self.host_state.halted = None;
+            self.save_host_state();
+        }
+        if let Err(refusal) = resumed {
+            return Err(Refusal {
+                error: match &ended {
+                    Some(_) => format!(
+                        "the host is resumed, but services are still halted: {}",
+                        refusal.error
+                    ),
+                    None => refusal.error.clone(),
+                },
+                ..refusal
+            });
+        }
+        tracing::info!(
+            %actor,
+            was_halted = ended.is_some(),
+            n_services = services.len(),
+            "resumed"
+        );
         Ok(ResumeReply {
             ended,
+            services,
             problems: self.problems.texts(),
         })
+    }
+
+    fn services_to_resume(&self, request: &ResumeRequest) -> Result<Vec<ServiceHalted>, Refusal> {
+        let mut halted = self.halted_services();
+        let Some(name) = &request.service else {
+            return Ok(halted);
+        };
+        let names: Vec<String> = halted.iter().map(|halt| halt.service.clone()).collect();
+        halted.retain(|halt| halt.service == *name);
+        if halted.is_empty() {
+            return Err(Refusal::conflict(format!(
+                "service \"{name}\" is not halted; {}",
+                named("halted are", &names)
+            )));
+        }
+        Ok(halted)
+    }
+
+    fn resume_services(&mut self, services: &[ServiceHalted]) -> Result<(), Refusal> {
+        if services.is_empty() {
+            return Ok(());
+        }
+        let mut next = self.host_state.amendments.clone();
+        next.halts
+            .retain(|halt| !services.iter().any(|ended| ended.service == halt.service.name));
+        let amended = self.amended(next)?;
+        self.put_in_force(amended, Change::Opens)
+    }
+
+    pub(super) fn has_halted_services(&self) -> bool {
+        let halts = self.host_state.amendments.live_halts(Instant::now());
+        halts.count() > 0
     }
 
     /// The halt in force, with its reason.
@@ -204,12 +379,24 @@ impl Engine {
     }
 }
 
-fn end_of_halt(for_s: u64) -> Result<Instant, Refusal> {
+impl InForce {
+    /// The services that the policy describes.
+    fn services(&self) -> Result<Vec<StoredService>, Refusal> {
+        let Some(source) = &self.source else {
+            return Ok(Vec::new());
+        };
+        let (policy, _) = build::parse_policy(&source.file, &source.text)?;
+        Ok(policy.services.iter().map(StoredService::of).collect())
+    }
+}
+
+/// The instant at which something that begins now ends by itself.
+pub(super) fn end_of(what: &str, for_s: u64) -> Result<Instant, Refusal> {
     let end = u64::from(Instant::now().0).saturating_add(for_s);
     match u32::try_from(end) {
         Ok(end) if for_s > 0 && end != u32::MAX => Ok(Instant(end)),
         _ => Err(Refusal::input(
-            format!("a halt of {for_s} s: must be at least 1 s and end before 2106"),
+            format!("{what} of {for_s} s: must be at least 1 s and end before 2106"),
             Vec::new(),
         )),
     }

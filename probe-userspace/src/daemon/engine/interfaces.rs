@@ -40,10 +40,11 @@ impl Engine {
             .in_force
             .as_ref()
             .is_some_and(|in_force| in_force.is_baseline);
+        let has_halts = self.has_halted_services();
         let is_wanted = self
             .dataplane
             .state()
-            .is_ok_and(|state| !state.is_empty && (!has_baseline || state.halted.is_some()));
+            .is_ok_and(|state| !state.is_empty && (!has_baseline || state.halted.is_some() || has_halts));
         if !is_wanted {
             return;
         }

@@ -3,13 +3,16 @@
 //! It takes one event at a time, so applies, halts and ticks are in one order by construction. Compiling and
 //! publishing happen here too; while they run, the status is answered from a snapshot.
 
+mod amend;
 mod apply;
 pub(super) mod audit;
 mod counters;
+mod endpoints;
 mod exempt;
 mod explain;
 mod halt;
 mod interfaces;
+mod lift;
 mod network;
 mod start;
 mod status;
@@ -26,14 +29,14 @@ use super::{
     Refusal,
     api::{
         Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
-        ResumeReply, Status,
+        LiftReply, LiftRequest, ResumeReply, ResumeRequest, Status, UnliftReply, UnliftRequest,
     },
     build,
     clock::{ClockWatch, Step, wall_offset_ns},
     events::{Hub, Naming},
     problems::{Problems, Topic},
     settings::Settings,
-    store::{HostState, Store},
+    store::{HostState, Store, StoredPolicy},
 };
 use crate::{
     audit::{self as record, Actor, Journal},
@@ -59,7 +62,11 @@ pub enum Event {
     /// Drop the world.
     Halt(HaltRequest, Actor, Reply<HaltReply>),
     /// Back to the policy.
-    Resume(Actor, Reply<ResumeReply>),
+    Resume(ResumeRequest, Actor, Reply<ResumeReply>),
+    /// Take an order away.
+    Lift(LiftRequest, Actor, Reply<LiftReply>),
+    /// Give it back.
+    Unlift(UnliftRequest, Actor, Reply<UnliftReply>),
     /// Judge a packet.
     Explain(ExplainQuery, Reply<Explained>),
     /// See or change the exemptions made at run time.
@@ -90,6 +97,8 @@ pub struct Handle {
 #[derive(Clone, Debug)]
 struct InForce {
     image: Arc<Image>,
+    /// What it was compiled from; `None` for the baseline.
+    source: Option<Arc<StoredPolicy>>,
     /// Not a policy of the operator's: [`super::build::PASS_EVERYTHING`].
     is_baseline: bool,
 }
@@ -107,6 +116,7 @@ struct Engine {
     exemptions: exempt::Exemptions,
     problems: Problems,
     network: network::Network,
+    endpoints: endpoints::Endpoints,
     attachments: interfaces::Attachments,
     /// Seconds since the start, as far as there was nothing else to do.
     n_ticks: u64,
@@ -186,6 +196,7 @@ impl Engine {
             exemptions: exempt::Exemptions::default(),
             problems: Problems::default(),
             network,
+            endpoints: endpoints::Endpoints::default(),
             attachments: interfaces::Attachments::default(),
             n_ticks: 0,
             naming,
@@ -220,9 +231,19 @@ impl Engine {
                     self.note_refusal("halt", "", &actor, &result);
                     answer(reply, result);
                 }
-                Event::Resume(actor, reply) => {
-                    let result = self.resume(&actor);
+                Event::Resume(request, actor, reply) => {
+                    let result = self.resume(&request, &actor);
                     self.note_refusal("resume", "", &actor, &result);
+                    answer(reply, result);
+                }
+                Event::Lift(request, actor, reply) => {
+                    let result = self.lift(&request, &actor);
+                    self.note_refusal("lift", "", &actor, &result);
+                    answer(reply, result);
+                }
+                Event::Unlift(request, actor, reply) => {
+                    let result = self.unlift(&request, &actor);
+                    self.note_refusal("unlift", "", &actor, &result);
                     answer(reply, result);
                 }
                 Event::Explain(query, reply) => answer(reply, self.explain(&query)),
@@ -255,12 +276,14 @@ impl Engine {
         }
         self.forget_ended_halt();
         self.look_at_exemptions();
+        self.note_ended_amendments();
         self.n_ticks += 1;
         let is_due = self.n_ticks.is_multiple_of(LOOK_INTERVAL_S);
         if is_due {
             self.look_at_leases();
             self.note_keys();
         }
+        self.tick_endpoints(is_due);
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
         }

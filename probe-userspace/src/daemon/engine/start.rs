@@ -7,8 +7,10 @@ use crate::{
     daemon::{Refusal, api::LastPublish, problems::Topic, settings::count, store::StoredPolicy},
     dataplane::{Published, StateInfo},
     diagnostic::Diagnostic,
+    exemption::KnownLifts,
     geo::{self, Location},
     instant::Instant,
+    policy::Amendments,
 };
 
 impl Engine {
@@ -27,11 +29,15 @@ impl Engine {
         self.sync_clock();
         self.set_failsafe();
         self.look_at_network();
+        self.look_at_endpoints();
         self.settle();
         self.load_exemptions();
         match self.dataplane.state() {
             Ok(state) => {
                 self.restore_halt(&state);
+                if state.halted.is_some() || self.host_state.halted.is_some() {
+                    self.look_up_names();
+                }
                 self.take_up(&state);
             }
             Err(error) => self
@@ -59,7 +65,8 @@ impl Engine {
             None
         });
         let is_unreadable = stored.is_none() && self.store.has_policy();
-        if stored.is_none() && pending.is_none() && state.active.is_none() {
+        let is_halting = self.has_halted_services();
+        if stored.is_none() && pending.is_none() && state.active.is_none() && !is_halting {
             if !is_unreadable {
                 tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
             }
@@ -86,13 +93,36 @@ impl Engine {
                 let path = self.store.policy_path();
                 self.fallback = self
                     .compile_stored(&path, &policy, &location)
-                    .map(InForce::policy);
+                    .map(|image| InForce::policy(image, &policy));
             }
             Some(policy) if self.in_force.is_none() => self.take_up_stored(&policy, &location),
             Some(_) => {}
             None if is_unreadable => {}
             None => self.take_up_baseline(&location, state, is_waiting),
         }
+        if is_halting {
+            self.hold_halts(&location);
+        }
+    }
+
+    /// Services stay halted although there is no policy that can be enforced.
+    fn hold_halts(&mut self, location: &Arc<Location>) {
+        let is_needed = self
+            .dataplane
+            .state()
+            .is_ok_and(|state| state.active.is_none() && self.in_force.is_none());
+        if !is_needed {
+            return;
+        }
+        let result = self.compile_baseline(location).and_then(|baseline| {
+            let published = self.dataplane.publish(&baseline.image, None);
+            published.map(|_| baseline).map_err(Refusal::failed)
+        });
+        self.in_force = self.problems.note(
+            Topic::Amendments,
+            "cannot publish what halts of services stand on",
+            result,
+        );
     }
 
     /// `pending.toml`: a policy waits for confirmation, or the daemon died between publishing and storing.
@@ -112,7 +142,7 @@ impl Engine {
         let path = self.store.pending_path();
         let in_force = self
             .compile_stored(&path, policy, location)
-            .map(InForce::policy)
+            .map(|image| InForce::policy(image, policy))
             .filter(|in_force| self.recognise(in_force));
         let result = match (&in_force, is_waiting) {
             (Some(in_force), true) => {
@@ -157,7 +187,7 @@ impl Engine {
         let Some(image) = self.compile_stored(&path, policy, location) else {
             return;
         };
-        let in_force = InForce::policy(image);
+        let in_force = InForce::policy(image, policy);
         if self.recognise(&in_force) {
             tracing::info!(policy = in_force.image.policy_name, "adopted, nothing rebuilt");
             self.in_force = Some(in_force);
@@ -216,17 +246,38 @@ impl Engine {
         policy: &StoredPolicy,
         location: &Arc<Location>,
     ) -> Option<crate::compile::Image> {
-        // Accepted in the future: the clock was wrong then, or is now. What has not ended by now must be kept.
         let now = Instant::now();
-        let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
-        match build::build_accepted(
-            &policy.file,
-            &policy.text,
-            location,
-            as_of,
-            &self.settings.host.frame,
-            |policy| self.exemptions.lifts_for(policy),
-        ) {
+        let stored = &self.host_state.amendments;
+        let as_of = stored.as_of(policy.accepted.unwrap_or(now), now);
+        let amendments = stored.to_amendments();
+        let build = |amendments: &Amendments| {
+            let frame = &self.settings.host.frame;
+            build::build_accepted(
+                &policy.file,
+                &policy.text,
+                location,
+                as_of,
+                frame,
+                amendments,
+                |policy| self.exemptions.lifts_for(policy),
+            )
+        };
+        let mut built = build(&amendments);
+        // The policy without them is better than none, and halts are better than lifts.
+        let is_pinned = self.dataplane.state().is_ok_and(|state| state.active.is_some());
+        if built.is_err() && !amendments.is_empty() && !is_pinned {
+            let halts_only = Amendments {
+                lifts: Vec::new(),
+                ..amendments
+            };
+            let fewer = build(&halts_only).or_else(|_| build(&Amendments::default()));
+            if let (Ok(_), Err(refusal)) = (&fewer, &built) {
+                let text = format!("lifts or halts of services do not hold: {}", describe(refusal));
+                self.problems.set(Topic::Amendments, text);
+            }
+            built = fewer.or(built);
+        }
+        match built {
             Ok((image, failed_tests)) => {
                 self.keep_lifts_of(&image);
                 self.note_failed_tests(path, &failed_tests);
@@ -270,20 +321,28 @@ impl Engine {
     }
 
     pub(super) fn baseline(&mut self, location: &Arc<Location>) -> Option<InForce> {
-        let result = build::build(
-            "pass-everything",
-            build::PASS_EVERYTHING,
-            location,
-            Instant::now(),
-            &self.settings.host.frame,
-        );
-        let (image, _) = self.problems.note(
+        let result = self.compile_baseline(location);
+        self.problems.note(
             Topic::Policy,
             "cannot compile the policy that passes everything",
             result,
+        )
+    }
+
+    fn compile_baseline(&self, location: &Arc<Location>) -> Result<InForce, Refusal> {
+        let amendments = &self.host_state.amendments;
+        let (image, _) = build::build_accepted(
+            build::BASELINE,
+            build::PASS_EVERYTHING,
+            location,
+            amendments.as_of(Instant(0), Instant::now()),
+            &self.settings.host.frame,
+            &amendments.to_amendments(),
+            |_| KnownLifts::default(),
         )?;
-        Some(InForce {
+        Ok(InForce {
             image: Arc::new(image),
+            source: None,
             is_baseline: true,
         })
     }
@@ -340,9 +399,10 @@ enum Pending {
 }
 
 impl InForce {
-    pub(super) fn policy(image: crate::compile::Image) -> Self {
+    pub(super) fn policy(image: crate::compile::Image, source: &StoredPolicy) -> Self {
         Self {
             image: Arc::new(image),
+            source: Some(Arc::new(source.clone())),
             is_baseline: false,
         }
     }

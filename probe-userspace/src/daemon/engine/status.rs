@@ -15,6 +15,7 @@ use crate::{
     dataplane::{Attached, GenerationInfo, Mode},
     geo::GeoSource,
     instant::Instant,
+    policy::halted_service,
 };
 
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -28,6 +29,8 @@ impl Engine {
         status.reverted = self.host_state.reverted.is_some();
         status.problems.extend(self.host_state.reverted_text());
         status.is_stored = self.store.has_policy();
+        status.halted_services = self.halted_services();
+        status.lifts = self.lifts();
         // What is in force counts, not what was read last and may have been refused.
         let in_force = self.in_force.as_ref().map(|in_force| &in_force.image.location);
         if let Some(location) = in_force.or(self.location.as_ref()) {
@@ -55,6 +58,7 @@ impl Engine {
         status.orders = image
             .orders
             .iter()
+            .filter(|order| halted_service(&order.id).is_none())
             .map(|order| OrderRef {
                 id: order.id.clone(),
                 authority: order.authority.clone(),
@@ -127,6 +131,8 @@ impl Status {
             reverted: false,
             is_stored: false,
             halted: None,
+            halted_services: Vec::new(),
+            lifts: Vec::new(),
             database: None,
             interfaces: Vec::new(),
             orders: Vec::new(),

@@ -33,11 +33,13 @@ impl CutOff {
     }
 }
 
-/// Addresses that the host depends on and that no failsafe prefix covers, SSH peers first.
+/// Addresses that the host depends on and that no failsafe prefix covers, SSH peers first. Resolvers are none of them:
+/// their answers pass.
 pub fn cut_off_by_halt(failsafe: &[IpNet], surroundings: &Surroundings) -> Vec<CutOff> {
     let mut found: Vec<CutOff> = surroundings
         .addresses
         .iter()
+        .filter(|(_, role)| *role != Role::Resolver)
         .filter(|(address, _)| !failsafe.iter().any(|prefix| prefix.contains(address)))
         .map(|(address, role)| CutOff {
             address: *address,
@@ -57,6 +59,7 @@ mod tests {
         let mut surroundings = Surroundings::default();
         let address = |text: &str| -> IpAddr { text.parse().unwrap() };
         surroundings.add(Role::Gateway, [address("192.168.1.1"), address("fe80::1")]);
+        surroundings.add(Role::Resolver, [address("192.0.2.53")]);
         surroundings.add(
             Role::SshPeer,
             [address("203.0.113.9"), address("::ffff:198.51.100.7")],

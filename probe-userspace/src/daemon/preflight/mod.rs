@@ -19,6 +19,7 @@ use crate::{
     compile::{Heading, Image, Query},
     host::Host,
     instant::Instant,
+    policy::halted_service,
 };
 
 /// The way in that counts: where a policy has services, they are asked for this TCP port.
@@ -160,7 +161,7 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
         failsafe: &[],
         runtime: &[],
     };
-    let verdict = image.strictest_for_tcp_port(&query, SSH_PORT);
+    let (verdict, row) = image.strictest_for_tcp_port(&query, SSH_PORT);
     // What is marked, limited or sent elsewhere still gets an answer, and a drain ends nothing that is open.
     if !matches!(verdict.action, Action::Reject | Action::Drop | Action::Drain) {
         return None;
@@ -183,26 +184,35 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
             fix: format!("take {address} out of [[deny]]"),
         });
     }
-    let explanation = image.explain(&query);
-    let orders: Vec<String> = explanation
-        .orders
+    let speaking = image.speaking(row, verdict.class, at);
+    let orders: Vec<String> = speaking
         .iter()
         .filter(|(_, _, action)| *action == verdict.action.name())
-        .map(|(id, authority, _)| match authority.as_str() {
-            "" => format!("order {id}"),
-            authority => format!("order {id} ({authority})"),
-        })
+        .map(
+            |(id, authority, _)| match (halted_service(id), authority.as_str()) {
+                (Some(service), _) => format!("the halt of service {service}"),
+                (None, "") => format!("order {id}"),
+                (None, authority) => format!("order {id} ({authority})"),
+            },
+        )
         .collect();
     let dropped_by = match (orders.is_empty(), class.as_str()) {
         (false, _) => orders.join(" and "),
-        (true, "unknown") => format!("unknown = \"{}\"", explanation.action),
-        (true, "lan") => format!("lan = \"{}\"", explanation.action),
-        (true, _) => format!("default = \"{}\"", explanation.action),
+        (true, "unknown") => format!("unknown = \"{}\"", verdict.action.name()),
+        (true, "lan") => format!("lan = \"{}\"", verdict.action.name()),
+        (true, _) => format!("default = \"{}\"", verdict.action.name()),
     };
+    let is_halted = speaking.iter().any(|(id, ..)| halted_service(id).is_some());
     Some(Cause {
         class,
         dropped_by,
-        fix: format!("add an [[allow]] with a prefix that covers {address}"),
+        fix: if is_halted {
+            format!(
+                "add a [[failsafe]] with a prefix that covers {address} to the host file and restart the daemon"
+            )
+        } else {
+            format!("add an [[allow]] with a prefix that covers {address}")
+        },
     })
 }
 
@@ -265,6 +275,21 @@ mod tests {
         let found = check(policy, &[("198.51.100.7/32", "SSH peer")]);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("from 2026-12-01T00:00:00Z on"), "{found:?}");
+    }
+
+    #[test]
+    fn what_cuts_off_a_service_is_named() {
+        let policy = format!(
+            "{BLOCK_LIST}[[service]]\nname = \"ssh\"\nprotocols = [\"tcp\"]\nports = [22]\n[[order]]\nid = \"o\"\n\
+             authority = \"a\"\n[[order.rule]]\naction = \"drop\"\neverywhere = true\nservices = [\"ssh\"]\n"
+        );
+        let found = check(&policy, &[("198.51.100.7/32", "SSH peer")]);
+        assert_eq!(
+            found,
+            [
+                "198.51.100.7: order o (a) cuts off the SSH peer (unknown) - add an [[allow]] with a prefix that covers 198.51.100.7"
+            ]
+        );
     }
 
     #[test]

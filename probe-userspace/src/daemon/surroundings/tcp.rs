@@ -1,4 +1,4 @@
-//! `/proc/net/tcp` and `/proc/net/tcp6`.
+//! `/proc/net/tcp` and `/proc/net/udp`, and the same of IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,14 +16,34 @@ pub fn parse_tcp(text: &str, local_port: u16) -> Vec<IpAddr> {
         .collect()
 }
 
+/// Remote addresses of UDP sockets that are connected to a remote port.
+pub fn parse_udp_peers(text: &str, remote_port: u16) -> Vec<IpAddr> {
+    text.lines()
+        .skip(1)
+        .filter_map(|line| {
+            let [_, remote] = connected(line)?;
+            (port(remote)? == remote_port).then_some(address(remote.split_once(':')?.0)?)
+        })
+        .collect()
+}
+
 fn peer(line: &str, local_port: u16) -> Option<IpAddr> {
-    let mut fields = line.split_whitespace().skip(1);
-    let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
-    let (_, port) = local.split_once(':')?;
-    if state != ESTABLISHED || u16::from_str_radix(port, 16).ok()? != local_port {
+    let [local, remote] = connected(line)?;
+    if port(local)? != local_port {
         return None;
     }
     address(remote.split_once(':')?.0)
+}
+
+/// Local and remote end of a connected socket; UDP sockets use the states of TCP.
+fn connected(line: &str) -> Option<[&str; 2]> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+    (state == ESTABLISHED).then_some([local, remote])
+}
+
+fn port(end: &str) -> Option<u16> {
+    u16::from_str_radix(end.split_once(':')?.1, 16).ok()
 }
 
 /// The kernel prints each 32-bit word of the address, which is in network order, as a number of the host.

@@ -16,14 +16,14 @@ use crate::{
 };
 
 const PROTO_ICMP: u8 = 1;
-const PROTO_TCP: u8 = 6;
-const PROTO_UDP: u8 = 17;
+pub(super) const PROTO_TCP: u8 = 6;
+pub(super) const PROTO_UDP: u8 = 17;
 const PROTO_ICMPV6: u8 = 58;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REPLY_V6: u8 = 129;
 /// In both TCP and UDP.
 const LOCAL_PORT: usize = 2;
-const TCP_FLAGS: usize = 13;
+pub(super) const TCP_FLAGS: usize = 13;
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 /// A flow seen within this time is not written again: most packets only read.
@@ -69,8 +69,7 @@ fn try_reply(ctx: &XdpContext, facts: &Facts) -> Option<()> {
     let (ports, idle_ns) = match protocol {
         PROTO_TCP => {
             let [flags] = read_at(ctx, offset + TCP_FLAGS)?;
-            // What opens a connection answers none.
-            if flags & (TCP_SYN | TCP_ACK) == TCP_SYN {
+            if opens(flags) {
                 return None;
             }
             (read_at(ctx, offset)?, IDLE_TCP_NS)
@@ -105,10 +104,16 @@ fn try_reply(ctx: &XdpContext, facts: &Facts) -> Option<()> {
     is_open(&key.0, idle_ns).then_some(())
 }
 
+/// Whether TCP flags open a connection: such a packet answers none.
+#[inline(always)]
+pub(super) const fn opens(flags: u8) -> bool {
+    flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+}
+
 /// Transport protocol, and where its header begins; `None` where none can be read. Extension headers are walked only
 /// if there are any.
 #[inline(always)]
-fn transport(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
+pub(super) fn transport(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
     if facts.version == 6 && extension(facts.protocol).is_some() {
         let transport = Transport::of(ctx, facts);
         let is_there = !transport.is_later_fragment();
@@ -120,7 +125,7 @@ fn transport(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
 
 /// An address in the form of [`FlowKey`].
 #[inline(always)]
-fn mapped(address: Address) -> [u8; 16] {
+pub(super) fn mapped(address: Address) -> [u8; 16] {
     let [high, low] = address.halves();
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&high.to_ne_bytes());

@@ -5,11 +5,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{super::apply::is_active, Engine, keep::Exemptions};
+use super::{
+    super::{amend::own_orders, apply::is_active},
+    Engine,
+    keep::Exemptions,
+};
 use crate::{
     audit::{Actor, Event},
     compile::Image,
-    daemon::{Refusal, build, engine::start::millis, problems::Topic, store::StoredPolicy},
+    daemon::{Refusal, engine::start::millis, problems::Topic},
     exemption::{Exemption, Fault, Keys, KnownLifts, Lift, Plan},
     instant::Instant,
     policy::Policy,
@@ -106,34 +110,16 @@ impl Engine {
         self.publish_again(Arc::new(image), actor).map(Some)
     }
 
-    /// The policy in force, as it was accepted, with these lifts.
+    /// The policy in force, as it was accepted and amended, with these lifts.
     fn compile_in_force(&self, lifts: &KnownLifts) -> Result<Image, Refusal> {
-        let changed = || {
-            Refusal::conflict(
-                "the stored policy is not the one in force, so it cannot be made to know this combination: apply the \
-                 policy again, then try again",
-            )
+        let Some(in_force) = &self.in_force else {
+            return Err(Refusal::conflict(
+                "the daemon does not know the policy in force: apply the policy again, then try again",
+            ));
         };
-        let in_force = self.in_force.as_ref().ok_or_else(changed)?;
-        let stored: StoredPolicy = self
-            .store
-            .policy()
-            .map_err(Refusal::failed)?
-            .ok_or_else(changed)?;
-        let now = Instant::now();
-        let as_of = stored.accepted.map_or(now, |accepted| accepted.min(now));
-        let (image, _) = build::build_accepted(
-            &stored.file,
-            &stored.text,
-            &in_force.image.location,
-            as_of,
-            &self.settings.host.frame,
-            |_| lifts.clone(),
-        )?;
-        match image.policy_sha256 == in_force.image.policy_sha256 {
-            true => Ok(image),
-            false => Err(changed()),
-        }
+        let stored = &self.host_state.amendments;
+        let as_of = in_force.as_of(stored, Instant::now());
+        self.compile_again(in_force, &stored.to_amendments(), as_of, lifts)
     }
 
     fn publish_again(&mut self, image: Arc<Image>, actor: &Actor) -> Result<u32, Refusal> {
@@ -184,7 +170,7 @@ impl Engine {
     /// An image was compiled with numbers for its own orders: they are kept.
     pub(in crate::daemon::engine) fn keep_lifts_of(&mut self, image: &Image) {
         let mut keys = self.exemptions.keys.clone();
-        keys.offer(image.orders.iter().map(|order| order.id.as_str()));
+        keys.offer(own_orders(image).iter().map(String::as_str));
         if let Err(refusal) = self.keep_lifts(keys) {
             let text = format!("cannot store the numbers of lifts: {refusal}");
             self.problems.set(Topic::StoredExemptions, text);
