@@ -187,7 +187,7 @@ impl Log {
     }
 
     /// Length of the newest segment; `None`: there must be a new one.
-    pub fn len(&self) -> Option<u64> {
+    pub fn segment_len(&self) -> Option<u64> {
         self.segment.as_ref().map(|(_, len)| *len)
     }
 
