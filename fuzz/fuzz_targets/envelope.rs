@@ -11,6 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(envelope.to_bytes(), bytes, "there is one way to write a bundle");
     for signature in &envelope.signatures {
         let read = Signature::from_minisig(&signature.to_minisig());
-        assert_eq!(read.as_ref(), Ok(signature), "and its signatures survive `split` and `join`");
+        assert_eq!(
+            read.as_ref(),
+            Ok(signature),
+            "and its signatures survive `split` and `join`"
+        );
     }
 });

@@ -8,7 +8,11 @@ fuzz_target!(|bytes: &[u8]| {
     for kind in Kind::ALL {
         if let Ok(sections) = payload::parse("fuzz.cordon", bytes, kind) {
             let written = payload::to_bytes(kind, sections);
-            assert_eq!(written.as_deref(), Some(bytes), "there is one way to write a payload");
+            assert_eq!(
+                written.as_deref(),
+                Some(bytes),
+                "there is one way to write a payload"
+            );
         }
         if let Ok(bundle) = Bundle::read("fuzz.cordon", bytes, kind) {
             assert_eq!(bundle.manifest.kind(), kind);

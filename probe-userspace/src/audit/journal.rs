@@ -357,10 +357,10 @@ impl Writer {
     /// Writes as many entries as fit into the segment, at least one; says how many.
     fn write(&mut self, host: &str, segment_bytes: u64, entries: &VecDeque<Entry>) -> io::Result<usize> {
         let now = Stamp::now();
-        if self.log.len().is_none_or(|len| len >= segment_bytes) {
+        if self.log.segment_len().is_none_or(|len| len >= segment_bytes) {
             self.begin(host, &now)?;
         }
-        let room = segment_bytes.saturating_sub(self.log.len().unwrap_or(0));
+        let room = segment_bytes.saturating_sub(self.log.segment_len().unwrap_or(0));
         let (mut chain, mut bytes) = (self.chain, Vec::new());
         let mut n_entries = 0;
         for entry in entries {
@@ -402,7 +402,7 @@ impl Writer {
 
     /// Signs the old segment and begins a new one.
     fn begin(&mut self, host: &str, now: &Stamp) -> io::Result<()> {
-        if self.log.len().is_some() {
+        if self.log.segment_len().is_some() {
             self.sign(host)?;
         }
         let event = Event::Segment {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Chain, Event, Fault, Head, Record, Stamp};
+use super::{Chain, Event, Head, Replay, Stamp};
 use crate::{
     bundle::{
         Digest,
@@ -187,7 +187,7 @@ impl Log {
     }
 
     /// Length of the newest segment; `None`: there must be a new one.
-    pub fn len(&self) -> Option<u64> {
+    pub fn segment_len(&self) -> Option<u64> {
         self.segment.as_ref().map(|(_, len)| *len)
     }
 
@@ -239,7 +239,8 @@ impl Log {
 
     /// The last record of a segment.
     pub fn last_of(&self, name: &str) -> io::Result<Option<Head>> {
-        Ok(newest(&read_segment(&self.dir, name)?).map(|(head, _)| head))
+        let newest = Replay::of(&read_segment(&self.dir, name)?).newest;
+        Ok(newest.map(|newest| newest.head))
     }
 }
 
@@ -262,21 +263,19 @@ fn look(dir: &Path) -> io::Result<(Found, Option<(File, u64)>)> {
         public_key: None,
     };
     let segments = segments(dir)?;
-    let Some(name) = segments.last() else {
+    let Some((name, older)) = segments.split_last() else {
         return Ok((found, None));
     };
     let bytes = read_segment(dir, name)?;
-    let whole_len = bytes
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let (whole, torn) = bytes.split_at(whole_len);
+    let replay = Replay::of(&bytes);
+    let len = replay.whole_bytes as u64;
     let file = OpenOptions::new()
         .write(true)
         .custom_flags(libc::O_NOFOLLOW)
         .open(dir.join(name))?;
+    let torn = &bytes[replay.whole_bytes..];
     if !torn.is_empty() {
-        file.set_len(whole.len() as u64)?;
+        file.set_len(len)?;
         file.sync_all()?;
         found.events.push(Event::Torn {
             file: name.clone(),
@@ -284,103 +283,30 @@ fn look(dir: &Path) -> io::Result<(Found, Option<(File, u64)>)> {
             sha256: Digest::of(torn).to_string(),
         });
     }
-    let tail = tail(whole);
-    found.is_whole = tail.fault.is_none();
-    found.public_key = tail.public_key;
-    if let Some((line, what)) = tail.fault {
+    found.is_whole = replay.fault.is_none();
+    found.public_key = replay.public_key;
+    if let Some((line, what)) = replay.fault {
         let file = name.clone();
         found.events.push(Event::Damaged { file, line, what });
     }
     // A segment without a single record cannot be what was written: the newest one before it counts.
-    let older = segments.iter().rev().skip(1);
-    let mut newest_found = newest(whole);
-    for name in older {
-        if newest_found.is_some() {
+    let mut newest = replay.newest;
+    for name in older.iter().rev() {
+        if newest.is_some() {
             break;
         }
-        newest_found = newest(&read_segment(dir, name)?);
+        newest = Replay::of(&read_segment(dir, name)?).newest;
     }
-    // Lines behind it that cannot be read were records: their numbers are not given again.
-    let n_unread = whole
-        .split_inclusive(|byte| *byte == b'\n')
-        .rev()
-        .take_while(|line| Record::from_line(line.strip_suffix(b"\n").unwrap_or(line)).is_err())
-        .count() as u64;
-    if let Some((head, at)) = newest_found {
+    if let Some(newest) = newest {
         found.chain = Chain {
+            // Lines behind it that cannot be read were records: their numbers are not given again.
             head: Head {
-                seq: head.seq.saturating_add(n_unread),
-                ..head
+                seq: newest.head.seq.saturating_add(replay.n_unread),
+                ..newest.head
             },
-            n_unsigned: tail.n_unsigned,
+            n_unsigned: replay.n_unsigned,
         };
-        found.last_alive = at.parse().ok();
+        found.last_alive = newest.at.parse().ok();
     }
-    Ok((found, Some((file, whole.len() as u64))))
-}
-
-/// The last record among some lines, and its instant.
-fn newest(bytes: &[u8]) -> Option<(Head, String)> {
-    let lines = bytes.rsplit(|byte| *byte == b'\n');
-    let mut records = lines.filter_map(|line| Record::from_line(line).ok());
-    let (record, hash) = records.next()?;
-    let head = Head {
-        seq: record.seq,
-        hash,
-    };
-    Some((head, record.written.unwrap_or(record.at)))
-}
-
-struct Tail {
-    n_unsigned: u64,
-    public_key: Option<String>,
-    /// Line and what is wrong with it.
-    fault: Option<(usize, String)>,
-}
-
-/// Goes through a segment that is to be continued.
-fn tail(bytes: &[u8]) -> Tail {
-    let mut tail = Tail {
-        n_unsigned: 0,
-        public_key: None,
-        fault: None,
-    };
-    let mut head: Option<Head> = None;
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    for (idx, line) in lines.enumerate() {
-        let fault = |what: &str| Some((idx + 1, what.to_owned()));
-        let (record, hash) = match Record::from_line(line.strip_suffix(b"\n").unwrap_or(line)) {
-            Ok(read) => read,
-            Err(Fault::WrongHash) => {
-                tail.fault = tail.fault.or_else(|| fault("its hash is not that of its bytes"));
-                continue;
-            }
-            Err(Fault::NotARecord(what)) => {
-                tail.fault = tail.fault.or_else(|| fault(&what));
-                continue;
-            }
-        };
-        let follows =
-            head.is_none_or(|head| head.seq.checked_add(1) == Some(record.seq) && head.hash == record.prev);
-        if !follows {
-            tail.fault = tail
-                .fault
-                .or_else(|| fault("it does not follow the record before it"));
-        }
-        match record.event() {
-            Some(Event::Segment { public_key, .. }) => tail.public_key = Some(public_key),
-            Some(Event::Checkpoint { .. }) => tail.n_unsigned = 0,
-            _ => tail.n_unsigned += 1,
-        }
-        head = Some(Head {
-            seq: record.seq,
-            hash,
-        });
-    }
-    if head.is_none() {
-        tail.fault = tail
-            .fault
-            .or_else(|| Some((1, "the segment holds no record".to_owned())));
-    }
-    tail
+    Ok((found, Some((file, len))))
 }

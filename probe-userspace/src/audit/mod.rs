@@ -13,8 +13,11 @@ mod journal;
 #[cfg(test)]
 mod journal_tests;
 pub mod log;
+#[cfg(test)]
+mod properties;
 mod record;
 mod rejections;
+mod replay;
 mod report;
 mod verify;
 
@@ -26,6 +29,7 @@ pub use journal::{Journal, JournalError};
 pub use log::boot_id;
 pub use record::{Entry, Fault, Record, Stamp};
 pub use rejections::Rejection;
+pub use replay::{Newest, Replay};
 pub use report::{Class, ClockJump, Finding, Report};
 pub use verify::Verifier;
 
