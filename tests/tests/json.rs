@@ -10,9 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
-    "detach", "bundle", "key",
+    "detach", "bundle", "key", "exempt",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
@@ -77,6 +77,8 @@ fn every_verb_answers_in_json_without_a_daemon() {
         &["resume"],
         &["watch"],
         &["watch", "--json"],
+        &["exempt", "list"],
+        &["exempt", "remove", "--reference", "C-1"],
     ] {
         expect(&cordon, args, 1, "error");
     }
@@ -106,6 +108,35 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     expect(&cordon, &["check", &policy], 0, "classes_dropped");
     expect(&cordon, &["halt", "--reason", "drill"], 0, "halted");
     expect(&cordon, &["resume"], 0, "problems");
+    let added = [
+        "exempt",
+        "add",
+        "81.0.7.0/24",
+        "--reference",
+        "C-1",
+        "--reason",
+        "r",
+        "--approver",
+        "a",
+    ];
+    expect(&cordon, &[&added[..], &["--for", "1h"]].concat(), 0, "exemptions");
+    expect(&cordon, &[&added[..], &["--for", "2h"]].concat(), 1, "error");
+    expect(&cordon, &["exempt", "list"], 0, "exemptions");
+    expect(
+        &cordon,
+        &["exempt", "renew", "--reference", "C-1", "--for", "2h"],
+        0,
+        "exemptions",
+    );
+    expect(
+        &cordon,
+        &["exempt", "remove", "--reference", "C-1"],
+        0,
+        "exemptions",
+    );
+    let list = cordon.dir().join("list.jsonl");
+    std::fs::write(&list, "").unwrap();
+    expect(&cordon, &["exempt", "sync", &list.to_string_lossy()], 0, "added");
     expect(&cordon, &["detach", "--yes"], 1, "error");
     expect(&cordon, &["observe", EDGE_IFNAME], 1, "error");
     expect(&cordon, &["run"], 1, "error");

@@ -172,6 +172,7 @@ impl Engine {
             let told = self.tell(&plan);
             self.problems
                 .note(Topic::Exemptions, "cannot tell the kernel of exemptions", told);
+            self.note_short();
             return Ok(generation.ok().flatten());
         }
         Ok(None)
