@@ -173,6 +173,7 @@ impl Engine {
             self.problems
                 .note(Topic::Exemptions, "cannot tell the kernel of exemptions", told);
             self.note_short();
+            self.exemptions.is_short_news = self.exemptions.is_short;
             return Ok(generation.ok().flatten());
         }
         Ok(None)
