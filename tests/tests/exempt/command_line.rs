@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, process::Command};
 
 use aya::maps::{
     Map, MapData,
@@ -6,6 +6,7 @@ use aya::maps::{
 };
 use integration_tests::cordon_process::Cordon;
 use probe_common::{RuntimeValue, limits::RUNTIME_ENTRIES, map_name};
+use serde_json::{Value, json};
 
 use super::{POLICY, RU, add, add_ok, edge, list, passes, references, restart};
 
@@ -236,6 +237,77 @@ fn a_file_takes_the_place_of_the_list_or_is_refused_line_by_line() {
     assert!(passes(&cordon, RU) && !passes(&cordon, "81.0.8.1") && passes(&cordon, "81.0.9.1"));
     assert_eq!(sync("", &["--allow-empty"]).status, 0);
     assert!(list(&cordon).is_empty() && !passes(&cordon, RU));
+}
+
+/// What a verification portal does: HTTP on the control socket.
+#[test]
+fn a_portal_grants_renews_and_takes_away_over_the_control_api() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(POLICY).unwrap();
+    let socket = cordon.dir().join("run/control.sock");
+    let ask = |method: &str, path: &str, body: &str| -> (u16, Value) {
+        let output = Command::new("curl")
+            .args(["--silent", "--unix-socket"])
+            .arg(&socket)
+            .args(["-X", method, "--data-binary", body, "-w", "\n%{http_code}"])
+            .arg(format!("http://cordon/v1/exemptions{path}"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = text.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), serde_json::from_str(body).unwrap())
+    };
+    let grant = json!({"exemptions": [{
+        "prefix": "81.0.7.0/24", "reference": "C 1&2", "reason": "verified", "approver": "portal", "for_s": 3600,
+        "orders": ["embargo"],
+    }]});
+    let (status, granted) = ask("POST", "", &grant.to_string());
+    assert_eq!((status, granted["n_all"].as_u64()), (200, Some(1)), "{granted:#}");
+    assert_eq!(granted["exemptions"][0]["by"], "user 0");
+    assert!(passes(&cordon, RU));
+    let renewal = json!({"reference": "C 1&2", "until": "2099-01-01T00:00:00Z"});
+    let (status, renewed) = ask("POST", "/renew", &renewal.to_string());
+    assert_eq!(
+        (status, &renewed["exemptions"][0]["until"]),
+        (200, &json!("2099-01-01T00:00:00Z"))
+    );
+    let (status, told) = ask("GET", "?address=81.0.7.7", "");
+    assert_eq!(
+        (status, told["exemptions"].as_array().map(Vec::len)),
+        (200, Some(1))
+    );
+    let (status, removed) = ask("DELETE", "?reference=C%201%262", "");
+    assert_eq!((status, removed["n_all"].as_u64()), (200, Some(0)), "{removed:#}");
+    assert!(!passes(&cordon, RU));
+
+    let line = &grant["exemptions"][0];
+    let (status, refused) = ask("PUT", "?file=portal", &line.to_string());
+    assert_eq!(
+        (status, &refused["diagnostics"][0]["file"]),
+        (422, &json!("portal")),
+        "{refused:#}"
+    );
+    let line = line
+        .to_string()
+        .replace("\"for_s\":3600", "\"until\":\"2099-01-01T00:00:00Z\"");
+    let (status, synced) = ask("PUT", "", &line);
+    assert_eq!((status, synced["added"].as_u64()), (200, Some(1)), "{synced:#}");
+    assert!(passes(&cordon, RU));
+    for (method, path, body, expected) in [
+        ("DELETE", "", "", 422),
+        ("DELETE", "?reference=none", "", 404),
+        ("DELETE", "?refrence=none", "", 400),
+        ("POST", "", "{\"exemption\":[]}", 400),
+        ("PATCH", "", "", 405),
+        ("PUT", "", "", 422),
+    ] {
+        let (status, answer) = ask(method, path, body);
+        assert!(
+            status == expected && answer["error"].is_string(),
+            "{method} {path}: {status} {answer:#}"
+        );
+    }
 }
 
 /// The tries are full: the kernel refuses, and file, list and kernel stay as they were.

@@ -108,12 +108,23 @@ fn wait_reverted(cordon: &Cordon<'_>) {
 /// generation knows: meanwhile the address gets less than was granted, and all of it after the confirmation.
 #[test]
 fn a_removal_waits_for_nothing_and_never_grants_more() {
+    const END: &str = "2099-01-01T00:00:00Z";
     let edge = edge();
     let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
     cordon.apply(POLICY).unwrap();
-    add_ok(&cordon, "82.0.7.0/24", "C-1", &[]);
-    add_ok(&cordon, "82.0.7.0/24", "C-2", &["--orders", "embargo"]);
-    add_ok(&cordon, "82.0.7.0/24", "C-3", &["--orders", "court"]);
+    add_ok(&cordon, "82.0.7.0/24", "C-1", &["--until", END]);
+    add_ok(
+        &cordon,
+        "82.0.7.0/24",
+        "C-2",
+        &["--orders", "embargo", "--until", END],
+    );
+    add_ok(
+        &cordon,
+        "82.0.7.0/24",
+        "C-3",
+        &["--orders", "court", "--until", END],
+    );
     let path = cordon
         .write_policy(&POLICY.replace("default = \"pass\"", "default = \"count\""))
         .unwrap();

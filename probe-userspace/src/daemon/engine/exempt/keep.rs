@@ -172,6 +172,8 @@ impl Engine {
             let told = self.tell(&plan);
             self.problems
                 .note(Topic::Exemptions, "cannot tell the kernel of exemptions", told);
+            self.note_short();
+            self.exemptions.is_short_news = self.exemptions.is_short;
             return Ok(generation.ok().flatten());
         }
         Ok(None)
