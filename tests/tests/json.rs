@@ -10,15 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-<<<<<<< HEAD
 const VERBS: [&str; 18] = [
     "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "lift",
     "unlift", "exempt", "watch", "detach", "bundle", "key", "audit",
-=======
-const VERBS: [&str; 15] = [
-    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
-    "detach", "bundle", "key", "exempt",
->>>>>>> exempt
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
@@ -120,7 +114,6 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     expect(&cordon, &["check", &policy], 0, "classes_dropped");
     expect(&cordon, &["halt", "--reason", "drill"], 0, "halted");
     expect(&cordon, &["resume"], 0, "problems");
-<<<<<<< HEAD
     expect(&cordon, &["audit", "show", "--json"], 0, "records");
     expect(&cordon, &["audit", "verify"], 0, "verdict");
     expect(&cordon, &["audit", "anchor"], 0, "hash");
@@ -133,7 +126,6 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     );
     expect(&cordon, &["lift", "--all", "--reason", "drill"], 0, "lifted");
     expect(&cordon, &["unlift", "--all"], 0, "ended");
-=======
     let added = [
         "exempt",
         "add",
@@ -163,7 +155,6 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     let list = cordon.dir().join("list.jsonl");
     std::fs::write(&list, "").unwrap();
     expect(&cordon, &["exempt", "sync", &list.to_string_lossy()], 0, "added");
->>>>>>> exempt
     expect(&cordon, &["detach", "--yes"], 1, "error");
     expect(&cordon, &["observe", EDGE_IFNAME], 1, "error");
     expect(&cordon, &["run"], 1, "error");
