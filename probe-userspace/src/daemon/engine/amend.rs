@@ -63,10 +63,7 @@ impl Engine {
         next.changed_s = Some(now.0);
         next.forget_ended(now);
         let Some(active) = &self.in_force else {
-            return Err(Refusal::conflict(
-                "the daemon does not know the policy in force, so it cannot amend it: see `cordon status`; \
-                 `cordon halt` without a service drops the world all the same",
-            ));
+            return Err(unknown_policy());
         };
         let amendments = next.to_amendments();
         let fallback = match (&self.fallback, self.is_waiting()?) {
@@ -343,6 +340,13 @@ impl InForce {
         let accepted = self.source.as_ref().and_then(|source| source.accepted);
         amendments.as_of(accepted.unwrap_or(now), now)
     }
+}
+
+pub(super) fn unknown_policy() -> Refusal {
+    Refusal::conflict(
+        "the daemon does not know the policy in force, so it cannot amend it: see `cordon status`; `cordon halt` \
+         without a service drops the world all the same",
+    )
 }
 
 /// Ids of the policy's own orders.

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use super::{Engine, InForce, amend::Change, lift::named, status::instant_text};
+use super::{
+    Engine, InForce,
+    amend::{Change, unknown_policy},
+    lift::named,
+    status::instant_text,
+};
 use crate::{
     audit::{Actor, Event},
     compile::Image,
@@ -180,10 +185,8 @@ impl Engine {
 
     /// The service as the policy in force describes it; while it is halted, also as it was described then.
     fn find_service(&self, name: &str) -> Result<StoredService, Refusal> {
-        let described = match &self.in_force {
-            Some(in_force) => in_force.services()?,
-            None => Vec::new(),
-        };
+        let in_force = self.in_force.as_ref().ok_or_else(unknown_policy)?;
+        let described = in_force.services()?;
         let now = Instant::now();
         let halted = self.host_state.amendments.live_halts(now);
         let halted = halted.map(|halt| halt.service.clone());

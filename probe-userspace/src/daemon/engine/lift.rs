@@ -1,10 +1,12 @@
 //! Lift and unlift: an order's rules do not hold for a time, and nothing else changes.
 
+use std::collections::BTreeSet;
+
 use probe_common::{profile, scope::MAY};
 
 use super::{
     Engine,
-    amend::{Change, lifted, own_orders},
+    amend::{Change, lifted, own_orders, unknown_policy},
     halt::end_of,
     status::instant_text,
 };
@@ -114,8 +116,8 @@ impl Engine {
     }
 
     fn orders_to_lift(&self, request: &LiftRequest, actor: &Actor) -> Result<Vec<String>, Refusal> {
-        let image = self.in_force.as_ref().filter(|in_force| !in_force.is_baseline);
-        let known = image.map_or_else(Vec::new, |in_force| own_orders(&in_force.image));
+        let in_force = self.in_force.as_ref().ok_or_else(unknown_policy)?;
+        let known = own_orders(&in_force.image);
         match (&request.order, request.all) {
             (Some(order), false) if known.contains(order) => Ok(vec![order.clone()]),
             (Some(order), false) => Err(Refusal::input(
@@ -142,28 +144,9 @@ impl Engine {
     fn may_lift_all(&self, actor: &Actor) -> Result<(), Refusal> {
         let trust = TrustDirectory::new(&self.settings.state_dir.join("keys")).read()?;
         let needed = trust.rules().threshold(Verb::Lift).max(MIN_VOTES);
-        let refused = |why: String| {
-            Err(Refusal::with_status(
-                403,
-                format!("lifting every order takes {needed} signatures: {why}"),
-            ))
-        };
-        match actor {
-            Actor::Signed { keys, .. } => {
-                let mut keys = keys.clone();
-                keys.sort_unstable();
-                keys.dedup();
-                match keys.len() {
-                    n if n >= needed => Ok(()),
-                    n => refused(format!("this bundle has {n}")),
-                }
-            }
-            Actor::Local { .. } if trust.is_empty() => Ok(()),
-            Actor::Local { .. } | Actor::Daemon => refused(
-                "this host takes signed bundles only; lift one order after the other, or have it signed"
-                    .to_owned(),
-            ),
-        }
+        let is_managed = !trust.is_empty();
+        check_votes(actor, needed, is_managed)
+            .map_err(|why| Refusal::with_status(403, format!("lifting every order {why}")))
     }
 
     /// While something is halted, or a policy may be reverted, nothing is opened.
@@ -212,6 +195,23 @@ fn refuse_to_close(before: &Image, after: &Image) -> Result<(), Refusal> {
          without the order, if that is what you want",
         first.join(", ")
     )))
+}
+
+fn check_votes(actor: &Actor, needed: usize, is_managed: bool) -> Result<(), String> {
+    match actor {
+        Actor::Signed { keys, .. } => {
+            let n = keys.iter().collect::<BTreeSet<_>>().len();
+            match n >= needed {
+                true => Ok(()),
+                false => Err(format!("takes {needed} signatures: this bundle has {n}")),
+            }
+        }
+        Actor::Local { .. } if !is_managed => Ok(()),
+        Actor::Local { .. } | Actor::Daemon => Err(format!(
+            "takes {needed} signatures, because this host takes signed bundles only: lift one order after the other, or \
+             have it signed"
+        )),
+    }
 }
 
 fn one_of_both() -> Refusal {
@@ -274,4 +274,25 @@ fn closed_by(before: &Image, after: &Image, now: Instant) -> Vec<String> {
         .filter(|class| is_closed(*class))
         .map(|class| before.location.classes.name(class).to_owned())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_takes_distinct_keys_or_root_where_nothing_is_signed() {
+        let signed = |keys: &[&str]| Actor::Signed {
+            keys: keys.iter().map(ToString::to_string).collect(),
+            bundle: String::new(),
+        };
+        let root = Actor::Local { uid: 0 };
+        assert!(check_votes(&root, 2, false).is_ok());
+        assert!(check_votes(&root, 2, true).is_err());
+        assert!(check_votes(&signed(&["A", "B"]), 2, true).is_ok());
+        assert!(check_votes(&signed(&["A", "B"]), 3, true).is_err());
+        let refused = check_votes(&signed(&["A", "A"]), 2, true);
+        assert_eq!(refused, Err("takes 2 signatures: this bundle has 1".to_owned()));
+        assert!(check_votes(&Actor::Daemon, 2, true).is_err());
+    }
 }

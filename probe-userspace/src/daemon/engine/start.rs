@@ -193,6 +193,12 @@ impl Engine {
             self.in_force = Some(in_force);
             return;
         }
+        let is_pinned = self.dataplane.state().is_ok_and(|state| state.active.is_some());
+        if is_pinned && self.problems.has(&Topic::StoredState) {
+            let text = "what is lifted or halted is not known, because the state file is unreadable: what is pinned stays in \
+                        force; apply the policy to have it without lifts and halts of services";
+            return self.problems.set(Topic::Policy, text);
+        }
         let compile_ms = millis(started.elapsed());
         self.set_targets(Some(&in_force.image));
         match self.dataplane.publish(&in_force.image, None) {

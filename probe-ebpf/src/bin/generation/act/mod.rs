@@ -42,12 +42,7 @@ pub fn act(ctx: &XdpContext, facts: &Facts, judgement: Judgement, bytes: u64) ->
             Reason::PolicyDrain
         }
         Reason::PolicyReject if may(Action::Reject) => Reason::PolicyReject,
-        Reason::Halted if halted::is_reply(ctx, facts) => {
-            return Verdict::without_class(Action::Pass, Reason::HaltedReply);
-        }
-        Reason::Halted if let_through::is_icmp_error(ctx, facts) && cap::take_icmp_error() => {
-            return Verdict::without_class(Action::Pass, Reason::HaltedIcmpError);
-        }
+        Reason::Halted => return halted::verdict(ctx, facts),
         Reason::PolicyMark
         | Reason::WithinLimit
         | Reason::PolicyRedirect

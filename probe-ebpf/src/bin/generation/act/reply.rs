@@ -39,7 +39,13 @@ pub fn is_reply(ctx: &XdpContext, facts: &Facts, decision: Decision) -> bool {
     REPLIES.load() != 0
         && !decision.is_both()
         && may_be_reply(ctx, facts)
-        && cordon_reply(ctx.ctx, word::pack(facts)) != 0
+        && is_known(ctx.ctx, word::pack(facts))
+}
+
+/// Whether the packet belongs to a connection that this host opened.
+#[inline(always)]
+pub(super) fn is_known(ctx: *mut xdp_md, packet: u64) -> bool {
+    cordon_reply(ctx, packet) != 0
 }
 
 /// Sorts out what most packets that would drop are: strangers', to the port of a service. Packets with extension headers
