@@ -25,7 +25,7 @@ pub const EQUIVALENT: [(&str, &str, &str); 5] = [
     (
         "probe-ebpf/src/l4.rs",
         "without the condition: !matches!(l4.protocol, PROTO_TCP | PROTO_UDP)",
-        "only events tell ports of other protocols: services ask for those of TCP and UDP",
+        "only events tell ports of other protocols and of unknown ones: services ask for those of TCP and UDP",
     ),
 ];
 
