@@ -24,13 +24,12 @@ const UDP_LEN: u32 = 8;
 /// verifier refuses.
 #[derive(Clone, Copy)]
 pub struct L4 {
+    /// An extension header's number if it is unknown.
     protocol: u8,
     is_protocol_known: bool,
     has_ports: bool,
     source_port: u16,
     destination_port: u16,
-    has_tcp_flags: bool,
-    tcp_flags: u8,
     /// Where the header begins, as [`Facts::ip_offset`] counts. Means nothing if the protocol is unknown.
     pub offset: u16,
     /// A fragment, the first included.
@@ -50,8 +49,6 @@ pub fn l4(ctx: &XdpContext, facts: &Facts) -> L4 {
         has_ports: false,
         source_port: 0,
         destination_port: 0,
-        has_tcp_flags: false,
-        tcp_flags: 0,
         offset: facts.ip_offset + u16::from(facts.ip_len),
         is_fragment: facts.is_fragment,
         is_later_fragment: facts.is_later_fragment,
@@ -60,19 +57,13 @@ pub fn l4(ctx: &XdpContext, facts: &Facts) -> L4 {
     if facts.version == 6 {
         l4.walk(ctx);
     }
-    if l4.is_later_fragment || !l4.is_protocol_known || !matches!(l4.protocol, PROTO_TCP | PROTO_UDP) {
+    if l4.is_later_fragment || !matches!(l4.protocol, PROTO_TCP | PROTO_UDP) {
         return l4;
     }
     if let Some([s0, s1, d0, d1]) = l4.read(ctx, 0) {
         l4.has_ports = true;
         l4.source_port = u16::from_be_bytes([s0, s1]);
         l4.destination_port = u16::from_be_bytes([d0, d1]);
-    }
-    if l4.protocol == PROTO_TCP
-        && let Some([flags]) = l4.read(ctx, TCP_FLAGS_OFFSET)
-    {
-        l4.has_tcp_flags = true;
-        l4.tcp_flags = flags;
     }
     l4
 }
@@ -135,8 +126,8 @@ pub fn opens_connection(ctx: &XdpContext, l4: &L4) -> bool {
         return false;
     }
     match l4.protocol() {
-        Some(PROTO_TCP) => match l4.tcp_flags() {
-            Some(flags) => flags & (TCP_SYN | TCP_ACK) == TCP_SYN,
+        Some(PROTO_TCP) => match l4.read(ctx, TCP_FLAGS_OFFSET) {
+            Some([flags]) => flags & (TCP_SYN | TCP_ACK) == TCP_SYN,
             None => true,
         },
         Some(PROTO_UDP) => match l4.read(ctx, UDP_LEN) {
@@ -174,16 +165,6 @@ impl L4 {
     pub const fn destination_port(&self) -> Option<u16> {
         if self.has_ports {
             Some(self.destination_port)
-        } else {
-            None
-        }
-    }
-
-    /// Flags of TCP.
-    #[inline(always)]
-    pub const fn tcp_flags(&self) -> Option<u8> {
-        if self.has_tcp_flags {
-            Some(self.tcp_flags)
         } else {
             None
         }

@@ -31,7 +31,7 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 }
 
 /// What frames can come to under these settings.
-const REASONS: [Reason; 19] = [
+const REASONS: [Reason; 22] = [
     Reason::PolicyPass,
     Reason::PolicyDrop,
     Reason::Failsafe,
@@ -51,6 +51,9 @@ const REASONS: [Reason; 19] = [
     Reason::Llc,
     Reason::Snap,
     Reason::RedirectGone,
+    Reason::PolicyDrain,
+    Reason::DrainPass,
+    Reason::VlanNotJudged,
 ];
 
 /// What frames are judged by, in turn.
@@ -88,6 +91,14 @@ fn all_settings() -> Vec<Settings> {
         },
         Settings {
             policy: "redirect".to_owned(),
+            ..default.clone()
+        },
+        Settings {
+            policy: "drain".to_owned(),
+            ..default.clone()
+        },
+        Settings {
+            vlans: vec![42, 0x500],
             ..default
         },
     ]

@@ -45,6 +45,8 @@ pub struct Settings {
     pub failsafe: Vec<IpNet>,
     /// State of the interface that redirects go to.
     pub target: Target,
+    /// VLANs that are judged, of those on the interface that frames come by; none: every frame is.
+    pub vlans: Vec<u16>,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             nat64_prefixes: Vec::new(),
             failsafe: Vec::new(),
             target: Target::Absent,
+            vlans: Vec::new(),
         }
     }
 }

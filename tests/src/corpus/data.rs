@@ -88,6 +88,8 @@ struct CaseOnDisk {
     #[serde(default)]
     failsafe: Vec<IpNet>,
     target: Option<String>,
+    #[serde(default)]
+    vlans: Vec<u16>,
     lengths: Option<[usize; 2]>,
     linear: Option<[usize; 2]>,
     wire: Option<bool>,
@@ -133,6 +135,7 @@ fn from_disk(row: u8, case: CaseOnDisk) -> anyhow::Result<Case> {
         nat64_prefixes: case.nat64_prefixes,
         failsafe: case.failsafe,
         target,
+        vlans: case.vlans,
     };
     let range = |range: Option<[usize; 2]>| range.map(|[first, last]| first..=last);
     Ok(Case {
@@ -201,6 +204,9 @@ fn write_case(text: &mut String, case: &Case) -> anyhow::Result<()> {
     write_list(text, "failsafe", &settings.failsafe)?;
     if settings.target != default.target {
         writeln!(text, "target = {:?}", settings.target.name())?;
+    }
+    if !settings.vlans.is_empty() {
+        writeln!(text, "vlans = {:?}", settings.vlans)?;
     }
     write_range(text, "lengths", case.lengths.as_ref())?;
     write_range(text, "linear", case.linear.as_ref())?;

@@ -18,6 +18,7 @@ impl Settings {
             nat64_prefixes: self.nat64_prefixes.clone(),
             failsafe: self.failsafe.clone(),
             own: OWN.to_vec(),
+            vlans: self.vlans.clone(),
         };
         Ok(Reference::new(self.meaning()?, options))
     }
@@ -46,6 +47,8 @@ impl Settings {
         };
         Ok(match self.policy.as_str() {
             "block-list" => blocking(Decision::Drop, Vec::new()),
+            "drain" => blocking(Decision::Drain, Vec::new()),
+            "limit" => blocking(Decision::Limit, Vec::new()),
             "services" => blocking(Decision::Drop, services()?),
             "redirect" => blocking(Decision::Redirect(target(true)), Vec::new()),
             "redirect-next-hop" => blocking(Decision::Redirect(target(false)), Vec::new()),

@@ -24,6 +24,8 @@ use crate::{images, lab::EDGE_MAC, netns::Netns};
 
 /// Name of the interface that the redirect policies name.
 const SCRUB: &str = "scrub0";
+/// Name of the interface that frames come by in test runs.
+const INGRESS: &str = "lo";
 
 /// The namespace that worlds are made in: it has an interface for redirects.
 #[derive(Debug)]
@@ -59,7 +61,13 @@ pub type Counts = BTreeMap<Reason, u64>;
 impl World {
     /// Publishes the settings. Must be called, and the world used, in the namespace of the ground.
     pub fn new(ground: &Ground, settings: &Settings) -> anyhow::Result<Self> {
-        let mut dataplane = Dataplane::open(&dataplane::Settings::default())?;
+        let mut dataplane = Dataplane::open(&dataplane::Settings {
+            vlan_filter: !settings.vlans.is_empty(),
+            ..dataplane::Settings::default()
+        })?;
+        let ingress = index_of(INGRESS)?;
+        let vlans: Vec<(u32, u16)> = settings.vlans.iter().map(|vlan| (ingress, *vlan)).collect();
+        dataplane.set_vlans(&vlans)?;
         dataplane.set_failsafe(&settings.failsafe)?;
         dataplane.set_own_addresses(&OWN)?;
         dataplane.publish(&image(settings, &ground.location)?, None)?;
@@ -134,14 +142,18 @@ fn image(settings: &Settings, location: &Arc<Location>) -> anyhow::Result<Arc<Im
     image.map(Arc::new).with_context(|| format!("{remarks:?}"))
 }
 
+fn index_of(ifname: &str) -> anyhow::Result<u32> {
+    if_nametoindex(ifname).with_context(|| format!("there is no interface {ifname}"))
+}
+
 fn target(target: Target) -> anyhow::Result<Option<TargetState>> {
     let ifname = match target {
         Target::Absent => return Ok(None),
         Target::Other => SCRUB,
-        Target::Ingress => "lo",
+        Target::Ingress => INGRESS,
     };
     Ok(Some(TargetState {
-        ifindex: if_nametoindex(ifname).with_context(|| format!("there is no interface {ifname}"))?,
+        ifindex: index_of(ifname)?,
         max_len: TARGET_MAX_LEN as u32,
         mac: EDGE_MAC,
         reserved: [0; 2],

@@ -28,6 +28,8 @@ pub struct Options {
     pub failsafe: Vec<IpNet>,
     /// Its own addresses.
     pub own: Vec<IpAddr>,
+    /// VLANs that are judged; none: every frame is.
+    pub vlans: Vec<u16>,
 }
 
 /// What must become of a frame.
@@ -83,6 +85,10 @@ impl Reference {
     /// `Err`: answered before a policy was asked.
     fn reason(&self, bytes: &[u8]) -> Result<Reason, Reason> {
         let frame = link::read(bytes);
+        let vlans = &self.options.vlans;
+        if !vlans.is_empty() && frame.vlan.is_none_or(|vlan| !vlans.contains(&vlan)) {
+            return Err(Reason::VlanNotJudged);
+        }
         let packet = match frame.content {
             link::Content::Answered(reason) => return Err(reason),
             link::Content::V4(packet) => net::v4(packet)?,
@@ -193,6 +199,9 @@ impl Reference {
         }
         match decision {
             Decision::Pass => Reason::PolicyPass,
+            Decision::Drain if packet.may_open() => Reason::PolicyDrain,
+            Decision::Drain => Reason::DrainPass,
+            Decision::Limit => Reason::WithinLimit,
             Decision::Drop | Decision::Redirect(_)
                 if self.options.icmp_error_pass && is_icmp_error(packet) =>
             {
@@ -332,6 +341,9 @@ fn fate(reason: Reason) -> Fate {
     match reason {
         Reason::PolicyRedirect => Fate::Redirected,
         Reason::PolicyPass
+        | Reason::DrainPass
+        | Reason::WithinLimit
+        | Reason::VlanNotJudged
         | Reason::Failsafe
         | Reason::IcmpError
         | Reason::TunnelUninspected

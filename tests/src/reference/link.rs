@@ -70,8 +70,11 @@ fn tags(frame: &[u8], max_tags: usize, mut seen: impl FnMut(u16)) -> Result<(u16
         if n_tags == max_tags {
             return Err(Reason::DeepVlan);
         }
+        // A tag counts also where the type behind it is cut off.
+        if let Some(control) = rest.first_chunk() {
+            seen(u16::from_be_bytes(*control) & 0x0fff);
+        }
         let tag = SingleVlanHeaderSlice::from_slice(rest).map_err(|_| Reason::Truncated)?;
-        seen(tag.vlan_identifier().value());
         ether_type = tag.ether_type().0;
         rest = &rest[tag.slice().len()..];
         n_tags += 1;

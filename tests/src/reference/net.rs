@@ -50,6 +50,27 @@ impl<'a> Packet<'a> {
             _ => None,
         }
     }
+
+    /// Whether it opens a connection, or may for all that can be read of it: TCP's SYN without ACK, QUIC's Initial. Later
+    /// fragments are lost without the first one, which is judged.
+    pub(super) fn may_open(&self) -> bool {
+        if self.is_later_fragment {
+            return false;
+        }
+        match (self.protocol, self.within) {
+            (None, _) => true,
+            (Some(6), segment) => segment.get(13).is_none_or(|flags| flags & 0x12 == 0x02),
+            // RFC 9000, 17.2.2; RFC 9369, 3.2. Without a first byte and a version, the next fragment may have them.
+            (Some(17), datagram) => match datagram.get(8..13) {
+                Some(start) => matches!(
+                    start,
+                    [0xc0..=0xcf, 0, 0, 0, 1] | [0xd0..=0xdf, 0x6b, 0x33, 0x43, 0xcf]
+                ),
+                None => self.is_fragment,
+            },
+            _ => false,
+        }
+    }
 }
 
 /// Reads an IPv4 packet.

@@ -13,6 +13,10 @@ pub enum Decision {
     Pass,
     /// Drops.
     Drop,
+    /// Drops what opens a connection, or hides whether it does.
+    Drain,
+    /// Passes up to a rate, which no source of the corpus comes to.
+    Limit,
     /// Goes out of another interface.
     Redirect(TargetState),
 }

@@ -22,8 +22,8 @@ use mutants::{Mutant, mutants};
 /// Arguments of `mutate-parser`.
 #[derive(clap::Args)]
 pub struct MutateArgs {
-    /// Only mutants whose file, line or description contains this
-    filter: Option<String>,
+    /// Only mutants whose "file:line: description" contains one of these
+    filters: Vec<String>,
     /// Show the mutants, and do nothing
     #[arg(long)]
     list: bool,
@@ -43,11 +43,12 @@ const PLACES: [&str; 5] = [
 
 /// The part of the corpus that judges.
 const TEST: &str = "corpus::first_rung::verdict_and_counter_of_every_case";
-/// Where the changed loader finds the object.
-const OBJECT_VARIABLE: &str = "CORDON_MUTANT";
-/// The loader, and the object that it shall not take from itself.
+/// Where the changed loader finds the directory of the objects.
+const OBJECTS_VARIABLE: &str = "CORDON_MUTANT";
+/// The loader, and the objects that it shall not take from itself: name of the static, and of the file. Both read
+/// frames.
 const LOADER: &str = "probe-userspace/src/dataplane/object.rs";
-const EMBEDDED: &str = "GENERATION";
+const EMBEDDED: [(&str, &str); 2] = [("ENTRY", "entry"), ("GENERATION", "generation")];
 
 /// What became of a mutant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub fn run(args: &MutateArgs) -> anyhow::Result<()> {
         println!("{} mutants", all.len());
         return Ok(());
     }
-    ensure!(!all.is_empty(), "no mutant's description contains the filter");
+    ensure!(!all.is_empty(), "no mutant's description contains a filter");
     root_user::require("mutate-parser", false)?;
     setup::run()?;
 
@@ -153,8 +154,11 @@ fn all_mutants(args: &MutateArgs) -> anyhow::Result<Vec<(String, Mutant)>> {
             all.extend(mutants(&text).into_iter().map(|mutant| (path.clone(), mutant)));
         }
     }
-    if let Some(filter) = &args.filter {
-        all.retain(|(path, mutant)| format!("{path}:{}: {}", mutant.line, mutant.what).contains(filter));
+    if !args.filters.is_empty() {
+        all.retain(|(path, mutant)| {
+            let shown = format!("{path}:{}: {}", mutant.line, mutant.what);
+            args.filters.iter().any(|filter| shown.contains(filter))
+        });
     }
     Ok(all.into_iter().step_by(args.each.max(1)).collect())
 }
@@ -210,25 +214,30 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Makes the copy's loader read the object of the generation from a file.
+    /// Makes the copy's loader read its objects from files.
     fn open_loader(&self) -> anyhow::Result<()> {
         let path = self.checkout.join(LOADER);
-        let text = read(&path)?;
-        let opened = called(&text, EMBEDDED);
-        ensure!(
-            opened != text,
-            "{LOADER} does not use {EMBEDDED}: adapt xtask/src/mutate/mod.rs"
-        );
-        let from_file = format!(
-            "\n/// Of a mutant.\n\
-             fn mutant() -> &'static [u8] {{\n\
-             static BYTES: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {{\n\
-             std::fs::read(std::env::var_os(\"{OBJECT_VARIABLE}\").unwrap_or_default()).unwrap_or_default()\n\
-             }});\n\
-             &BYTES\n\
-             }}\n"
-        );
-        write(&path, &(opened + &from_file))
+        let mut text = read(&path)?;
+        for (name, file) in EMBEDDED {
+            let function = format!("mutant_{file}");
+            let opened = called(&text, name, &format!("{function}()"));
+            ensure!(
+                opened != text,
+                "{LOADER} does not use {name}: adapt xtask/src/mutate/mod.rs"
+            );
+            let from_file = format!(
+                "\n/// Of a mutant.\n\
+                 fn {function}() -> &'static [u8] {{\n\
+                 static BYTES: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {{\n\
+                 let dir = std::env::var_os(\"{OBJECTS_VARIABLE}\").unwrap_or_default();\n\
+                 std::fs::read(Path::new(&dir).join(\"{file}\")).unwrap_or_default()\n\
+                 }});\n\
+                 &BYTES\n\
+                 }}\n"
+            );
+            text = opened + &from_file;
+        }
+        write(&path, &text)
     }
 
     /// Builds the tests; gives the path of their binary.
@@ -272,13 +281,13 @@ impl Copy {
     }
 
     fn outcome(&self, test: &Path) -> anyhow::Result<Outcome> {
-        let Some(object) = self.build_object()? else {
+        let Some(objects) = self.build_objects()? else {
             return Ok(Outcome::NotBuilt);
         };
         let mut run = Command::new(test);
         run.args([TEST, "--exact", "--test-threads=1"])
             .current_dir(self.checkout.join("tests"))
-            .env(OBJECT_VARIABLE, object)
+            .env(OBJECTS_VARIABLE, objects)
             .stdin(Stdio::null());
         let output = run
             .output()
@@ -292,8 +301,9 @@ impl Copy {
         })
     }
 
-    /// Builds the generation's object as the build script of `probe-userspace` does; `None`: it does not build.
-    fn build_object(&self) -> anyhow::Result<Option<PathBuf>> {
+    /// Builds the objects as the build script of `probe-userspace` does; gives their directory. `None`: they do not
+    /// build.
+    fn build_objects(&self) -> anyhow::Result<Option<PathBuf>> {
         let mut build = if self.toolchain.starts_with('/') {
             Command::new(Path::new(&self.toolchain).join("bin/cargo"))
         } else {
@@ -308,15 +318,8 @@ impl Copy {
             "bpfeb-unknown-none"
         };
         build
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "probe-ebpf",
-                "--bin",
-                "generation",
-                "--release",
-            ])
+            .args(["build", "--quiet", "--package", "probe-ebpf", "--release"])
+            .args(EMBEDDED.iter().flat_map(|(_, file)| ["--bin", *file]))
             .args(["-Z", "build-std=core", "--target", target, "--target-dir"])
             .arg(&self.bpf_target)
             .current_dir(&self.checkout)
@@ -334,8 +337,8 @@ impl Copy {
         let status = build
             .status()
             .with_context(|| format!("cannot run {}", process::shown(&build)))?;
-        let object = self.bpf_target.join(target).join("release/generation");
-        Ok(status.success().then_some(object))
+        let objects = self.bpf_target.join(target).join("release");
+        Ok(status.success().then_some(objects))
     }
 
     fn cargo(&self, args: &[&str]) -> Command {
@@ -346,7 +349,7 @@ impl Copy {
 }
 
 /// The text with a static's name, where it is used and not part of a path, turned into a call.
-fn called(text: &str, name: &str) -> String {
+fn called(text: &str, name: &str, call: &str) -> String {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut called = String::new();
     let mut rest = text;
@@ -358,7 +361,7 @@ fn called(text: &str, name: &str) -> String {
         if is_defined || before.ends_with(is_part) || behind.starts_with(is_part) {
             called.push_str(name);
         } else {
-            called.push_str("mutant()");
+            called.push_str(call);
         }
         rest = behind;
     }
@@ -375,7 +378,8 @@ mod tests {
         assert_eq!(
             called(
                 "static GENERATION: u8; load(GENERATION, program::GENERATION, GENERATIONS)",
-                "GENERATION"
+                "GENERATION",
+                "mutant()"
             ),
             "static GENERATION: u8; load(mutant(), program::GENERATION, GENERATIONS)"
         );

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use probe_common::Reason::{LinkLocal, Malformed, PolicyDrop, PolicyPass, TunnelUninspected};
 
-use super::{drop_and_pass, drops, judged, passes, row};
+use super::{drain, drop_and_pass, drops, judged, passes, row};
 use crate::corpus::{
     Case,
     build::{
@@ -189,6 +189,7 @@ fn v4_fragments(rows: &mut Vec<Row>) {
         ]
         .map(with_services),
     );
+    dropped.extend(drain::in_v4_fragments());
     row(
         rows,
         12,
@@ -272,6 +273,26 @@ fn chains() -> Vec<(String, u8, Vec<u8>)> {
     chains
 }
 
+/// One header of each kind before a TCP segment: name, its number, payload.
+fn each_kind(segment: &[u8]) -> [(&'static str, u8, Vec<u8>); 8] {
+    let options = |number| (number, extension(number::TCP, 1, segment));
+    let named = |name, (number, payload)| (name, number, payload);
+    [
+        named("hop-by-hop", options(number::HOP_BY_HOP)),
+        ("routing", number::ROUTING, routing(number::TCP, 4, segment)),
+        (
+            "atomic fragment",
+            number::FRAGMENT,
+            fragment(number::TCP, 0, false, segment),
+        ),
+        ("authentication", number::AH, authentication(number::TCP, segment)),
+        named("destination options", options(number::DESTINATION_OPTIONS)),
+        named("mobility", options(135)),
+        named("host identity", options(139)),
+        named("Shim6", options(140)),
+    ]
+}
+
 fn extensions(rows: &mut Vec<Row>) {
     let mut cases = Vec::new();
     for (name, next_header, payload) in chains() {
@@ -297,6 +318,28 @@ fn extensions(rows: &mut Vec<Row>) {
         false,
         &extension(number::UDP, 0, &datagram()),
     ));
+    let later_icmp = v6(B6, number::FRAGMENT).frame(&fragment(
+        number::DESTINATION_OPTIONS,
+        1,
+        false,
+        &extension(number::ICMPV6, 0, &icmp(128, 0, &[0; 4])),
+    ));
+    let jumbogram = |port| {
+        V6 {
+            payload_len: Some(0),
+            ..v6(B6, number::HOP_BY_HOP)
+        }
+        .frame(&behind(port))
+    };
+    for (port, reason) in [(443, PolicyDrop), (80, PolicyPass)] {
+        for (name, next_header, payload) in each_kind(&syn(port)) {
+            let name = format!("services: {name} before TCP to {port}, from B");
+            let frame = v6(B6, next_header).frame(&payload);
+            cases.push(judged(name, frame, reason).policy("services"));
+        }
+        let name = format!("services: jumbogram with TCP to {port}, from B");
+        cases.push(judged(name, jumbogram(port), reason).policy("services"));
+    }
     let chain = |n_headers| {
         let mut payload = syn(80);
         let mut next_header = number::TCP;
@@ -328,6 +371,11 @@ fn extensions(rows: &mut Vec<Row>) {
                 later_options,
                 PolicyDrop,
             ),
+            drops(
+                "services: later fragment of options that look like ICMPv6's, from B",
+                later_icmp,
+                PolicyDrop,
+            ),
             passes(
                 "services: 10 headers before TCP to 80, from B",
                 chain(10),
@@ -341,6 +389,7 @@ fn extensions(rows: &mut Vec<Row>) {
         ]
         .map(|case| case.policy("services")),
     );
+    cases.extend(drain::behind_extensions());
     row(
         rows,
         14,

@@ -7,7 +7,7 @@ use probe_common::Reason::{
     Truncated, TunnelInner, TunnelUninspected,
 };
 
-use super::{drop_and_pass, drops, judged, passes, plain, row};
+use super::{drain, drop_and_pass, drops, judged, passes, plain, row};
 use crate::corpus::{
     Case,
     build::{
@@ -273,6 +273,7 @@ fn lies(rows: &mut Vec<Row>) {
         let name = format!("fragmentation needed from B, total length of {total_len}");
         cases.push(passes(name, header.frame(&needed), IcmpError));
     }
+    cases.extend(drain::padded());
     row(
         rows,
         43,

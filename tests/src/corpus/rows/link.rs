@@ -1,7 +1,7 @@
 //! Rows 6-9, 29, 30 and 32: what stands between the MAC addresses and IP.
 
 use probe_common::Reason::{
-    Arp, DeepVlan, LinkLocal, Llc, Mpls, NotIp, PolicyDrop, PolicyPass, Snap, Truncated,
+    Arp, DeepVlan, LinkLocal, Llc, Mpls, NotIp, PolicyDrop, PolicyPass, Snap, Truncated, VlanNotJudged,
 };
 
 use super::{BLOCKED, drop_and_pass, drops, judged, passes, plain, row};
@@ -134,6 +134,7 @@ fn vlan(rows: &mut Vec<Row>) {
         let frame = tagged(&tags, &plain(BLOCKED[0].1));
         cases.push(judged(format!("services: {name}, from B"), frame, reason).policy("services"));
     }
+    cases.extend(filtered());
     for tag_protocol in [DOT1Q, DOT1AD, QINQ] {
         let whole = tagged(&[(tag_protocol, 42)], &plain(BLOCKED[0].1));
         cases.push(drops(format!("a tag of {tag_protocol:#06x} cut off"), whole, Truncated).lengths(14..=17));
@@ -181,6 +182,61 @@ fn vlan(rows: &mut Vec<Row>) {
         )
     });
     row(rows, 9, "VLAN tag stripped by the card, B: drop", cases.collect());
+}
+
+/// The VLAN filter: the outermost tag that names a VLAN decides whether a frame is judged at all. 0x500 is where an
+/// untagged IPv4 packet would name a VLAN.
+fn filtered() -> Vec<Case> {
+    use number::{DOT1AD, DOT1Q, QINQ};
+    let mut cases: Vec<Case> = Vec::new();
+    for (name, tags, reason) in [
+        ("untagged", vec![], VlanNotJudged),
+        ("VLAN 42", vec![(DOT1Q, 42)], PolicyDrop),
+        ("VLAN 42 of 802.1ad", vec![(DOT1AD, 42)], PolicyDrop),
+        ("VLAN 42 of 0x9100", vec![(QINQ, 42)], PolicyDrop),
+        ("VLAN 42, all priority bits", vec![(DOT1Q, 0xf02a)], PolicyDrop),
+        ("VLAN 43", vec![(DOT1Q, 43)], VlanNotJudged),
+        ("a priority tag", vec![(DOT1Q, 0)], VlanNotJudged),
+        (
+            "a priority tag before VLAN 42",
+            vec![(DOT1Q, 0), (DOT1Q, 42)],
+            PolicyDrop,
+        ),
+        (
+            "3 priority tags before VLAN 42",
+            vec![(DOT1Q, 0), (DOT1AD, 0), (QINQ, 0), (DOT1Q, 42)],
+            PolicyDrop,
+        ),
+        (
+            "4 priority tags before VLAN 42",
+            vec![(DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 42)],
+            VlanNotJudged,
+        ),
+        ("VLAN 42 in VLAN 7", vec![(DOT1AD, 7), (DOT1Q, 42)], VlanNotJudged),
+        ("VLAN 7 in VLAN 42", vec![(DOT1AD, 42), (DOT1Q, 7)], PolicyDrop),
+        ("5 tags of VLAN 42", vec![(DOT1Q, 42); 5], DeepVlan),
+        ("another type before 42", vec![(0x88b5, 42)], VlanNotJudged),
+    ] {
+        for (who, source) in BLOCKED {
+            let frame = tagged(&tags, &plain(source));
+            let name = format!("filtered: {name}, {who}");
+            cases.push(match reason {
+                DeepVlan => drops(name, frame, reason),
+                _ => judged(name, frame, reason),
+            });
+        }
+    }
+    let whole = tagged(&[(DOT1Q, 42)], &plain(BLOCKED[0].1));
+    cases.push(passes("filtered: the tag cut off", whole.clone(), VlanNotJudged).lengths(14..=15));
+    cases.push(drops("filtered: cut off behind VLAN 42", whole, Truncated).lengths(16..=17));
+    let arp = tagged(&[(DOT1Q, 42)], &ethernet(number::ARP, &[0; 28]));
+    cases.push(passes("filtered: ARP in VLAN 42", arp, Arp));
+    cases.push(passes(
+        "filtered: ARP, untagged",
+        ethernet(number::ARP, &[0; 28]),
+        VlanNotJudged,
+    ));
+    cases.into_iter().map(|case| case.vlans(&[42, 0x500])).collect()
 }
 
 fn in_pppoe(rows: &mut Vec<Row>) {

@@ -1,5 +1,6 @@
 //! Generates the rows. What a case expects is written here by hand, from the specification.
 
+mod drain;
 mod embedded;
 mod fragments;
 mod icmp;
@@ -97,7 +98,7 @@ fn passes(name: impl Into<String>, frame: Vec<u8>, reason: Reason) -> Case {
 /// A case that the policy passes or drops.
 fn judged(name: impl Into<String>, frame: Vec<u8>, reason: Reason) -> Case {
     match reason {
-        Reason::PolicyDrop => drops(name, frame, reason),
+        Reason::PolicyDrop | Reason::PolicyDrain => drops(name, frame, reason),
         _ => passes(name, frame, reason),
     }
 }
@@ -135,6 +136,11 @@ impl Case {
             .failsafe
             .push(prefix.parse().expect("a prefix in the source of a row"));
         self
+    }
+
+    fn vlans(mut self, vlans: &[u16]) -> Self {
+        self.settings.vlans = vlans.to_vec();
+        self.off_wire()
     }
 
     fn target(mut self, target: Target) -> Self {

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use probe_common::Reason::{Failsafe, LinkLocal, Martian, NeighbourDiscovery, PolicyDrop, PolicyPass};
+use probe_common::Reason::{
+    Failsafe, LinkLocal, Martian, NeighbourDiscovery, PolicyDrop, PolicyPass, WithinLimit,
+};
 
-use super::{ALLOWED, BLOCKED, UNLISTED, drop_and_pass, drops, judged, passes, plain, row, text};
+use super::{ALLOWED, BLOCKED, UNLISTED, drain, drop_and_pass, drops, judged, passes, plain, row, text};
 use crate::{
     corpus::{
         Case,
@@ -70,6 +72,9 @@ fn baseline(rows: &mut Vec<Row>) {
     ] {
         cases.push(judged(name, plain(text(source)), reason));
     }
+    cases.push(like_failsafe());
+    cases.extend(drain::of_blocked());
+    cases.extend(first_of_each_source());
     row(rows, 1, "IPv4 and IPv6, TCP and UDP from B: drop", cases);
 
     let mut cases = Vec::new();
@@ -78,16 +83,55 @@ fn baseline(rows: &mut Vec<Row>) {
         let name = format!("{who}, allow-list");
         cases.push(passes(name, plain(source), PolicyPass).policy("allow-list"));
     }
+    cases.push(passes(
+        "lower half like a mapped address of B, upper half A's",
+        plain(text("2001:db8:a::ffff:c633:6407")),
+        PolicyPass,
+    ));
+    cases.extend(drain::of_allowed());
     row(rows, 2, "from A: pass", cases);
 
     let cases = UNLISTED.map(|(who, source)| tcp_and_udp(who, source, PolicyPass, "block-list"));
-    row(rows, 3, "from U: pass", cases.concat());
+    let cases = [cases.concat(), drain::of_unlisted()].concat();
+    row(rows, 3, "from U: pass", cases);
 
     let mut cases = Vec::new();
     for (who, source) in UNLISTED.into_iter().chain(BLOCKED) {
         cases.extend(tcp_and_udp(who, source, PolicyDrop, "allow-list"));
     }
     row(rows, 4, "from U in allow-list mode: drop", cases);
+}
+
+/// IPv4's bytes where IPv6 has its source: time to live, protocol, checksum, addresses. 2001::/16 is failsafe.
+fn like_failsafe() -> Case {
+    let header = build::V4 {
+        ttl: 0x20,
+        ..v4(B4, number::ICMP)
+    };
+    let frame = header.frame(&icmp(8, 0, &[0, 1, 0, 1]));
+    let name = "IPv4 from B, its header like a failsafe source of IPv6";
+    drops(name, frame, PolicyDrop).failsafe("2001::/16")
+}
+
+/// Each source has a limit of its own, so that its first packet is within it.
+fn first_of_each_source() -> Vec<Case> {
+    let sources = [
+        "198.51.100.7",
+        "198.51.100.8",
+        "198.19.100.7",
+        "2001:db8:b::7",
+        "2001:db8:b:1::7",
+        "2002:c633:6409::1",
+    ];
+    sources
+        .into_iter()
+        .map(|source| {
+            let name = format!("limit: first packet of {source}");
+            passes(name, plain(text(source)), WithinLimit)
+                .policy("limit")
+                .off_wire()
+        })
+        .collect()
 }
 
 fn nested(rows: &mut Vec<Row>) {
@@ -156,6 +200,15 @@ fn from_nowhere(rows: &mut Vec<Row>) {
         blocked(drops(
             "from :: to the host",
             plain(Ipv6Addr::UNSPECIFIED.into()),
+            PolicyDrop,
+        )),
+        blocked(drops(
+            "from ::5 to ff02::1",
+            build::V6 {
+                source: Ipv6Addr::from_bits(5),
+                ..to_group("ff02::1", number::UDP)
+            }
+            .frame(&datagram),
             PolicyDrop,
         )),
         passes("from ::2", plain(text("::2")), PolicyPass),

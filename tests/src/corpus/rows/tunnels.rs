@@ -7,8 +7,11 @@ use probe_common::Reason::{PolicyDrop, PolicyPass, TunnelInner, TunnelUninspecte
 use super::{ALLOWED, BLOCKED, drop_and_pass, drops, judged, passes, plain, row};
 use crate::corpus::{
     Case,
-    build::{ether_type, extension, geneve, gre, ip, ip_frame, number, tagged, udp, vxlan},
+    build::{
+        MORE_FRAGMENTS, V4, ether_type, extension, geneve, gre, ip, ip_frame, number, tagged, udp, v4, vxlan,
+    },
     data::Row,
+    places::A4,
 };
 
 pub(super) fn add(rows: &mut Vec<Row>) {
@@ -94,7 +97,26 @@ fn tunnels(rows: &mut Vec<Row>) {
             _ => passes(name, frame, reason).inspect_inner(),
         });
     }
+    for (name, tag_protocol) in [("802.1ad", number::DOT1AD), ("0x9100", number::QINQ)] {
+        let inner = tagged(&[(tag_protocol, 42)], &plain(BLOCKED[0].1));
+        let payload = udp(50_000, number::VXLAN_PORT, &vxlan(&inner));
+        let frame = ip_frame(ALLOWED[0].1, number::UDP, &payload);
+        let name = format!("VXLAN of a frame with a tag of {name}, inspected");
+        cases.push(drops(name, frame, TunnelInner).inspect_inner());
+    }
+    // An inner IPv4 source is judged as it is: ::ffff:0:0/96 is below ::/64, too.
+    for (who, inner) in [BLOCKED[0], ALLOWED[0]] {
+        let packet = ip(inner, number::UDP, &udp(40_000, 443, b"corpus"));
+        let frame = ip_frame(ALLOWED[0].1, number::IPIP, &packet);
+        let name = format!("IPIP, {who}, inspected, NAT64 behind ::/64");
+        let case = match inner == BLOCKED[0].1 {
+            true => drops(name, frame, TunnelInner),
+            false => passes(name, frame, PolicyPass),
+        };
+        cases.push(case.inspect_inner().nat64("::/64"));
+    }
     behind_options(&mut cases);
+    hidden(&mut cases);
     unreadable(&mut cases);
     row(
         rows,
@@ -125,6 +147,46 @@ fn behind_options(cases: &mut Vec<Case>) {
     let payload = [&[0; 20][..], &extension(number::IPIP, 0, &[0x45; 40])].concat();
     let frame = ip_frame(ALLOWED[0].1, number::DESTINATION_OPTIONS, &payload);
     cases.push(passes("IPv4 with IPv6's options, no tunnel", frame, PolicyPass));
+}
+
+/// Inner packets of B where none may be looked for.
+fn hidden(cases: &mut Vec<Case>) {
+    use number::{GENEVE_PORT, GRE, UDP};
+    let inner = BLOCKED[0].1;
+    let packet = ip(inner, UDP, &udp(40_000, 443, b"corpus"));
+    let with = |at: usize, bits: u8, mut header: Vec<u8>| {
+        header[at] |= bits;
+        header
+    };
+    let plain_gre = || gre(0, number::IPV4, &packet);
+    let plain_geneve = || geneve(0, number::IPV4, &packet);
+    let in_udp = |payload: Vec<u8>| udp(50_000, GENEVE_PORT, &payload);
+    let mut frames: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, protocol, payload) in [
+        ("GRE with routing", GRE, with(0, 0x40, plain_gre())),
+        ("GRE of version 1", GRE, with(1, 1, plain_gre())),
+        ("GRE of version 7", GRE, with(1, 7, plain_gre())),
+        ("Geneve of version 1", UDP, in_udp(with(0, 0x40, plain_geneve()))),
+        ("Geneve of version 2", UDP, in_udp(with(0, 0x80, plain_geneve()))),
+    ] {
+        for (outer_name, outer) in ALLOWED {
+            let frame = ip_frame(outer, protocol, &payload);
+            frames.push((format!("{name}: B in {outer_name}"), frame));
+        }
+    }
+    for (name, field) in [("last", 1), ("middle", MORE_FRAGMENTS | 1)] {
+        let header = V4 {
+            fragment: field,
+            ..v4(A4, number::IPIP)
+        };
+        frames.push((
+            format!("{name} fragment of IPIP that looks like B"),
+            header.frame(&packet),
+        ));
+    }
+    for (name, frame) in frames {
+        cases.push(passes(format!("{name}, inspected"), frame, TunnelUninspected).inspect_inner());
+    }
 }
 
 /// Tunnels in which no inner source can be read.
