@@ -28,17 +28,20 @@ pub enum Kind {
     Policy,
     /// A geo database.
     Geo,
+    /// What a host is to do once: halt, resume, lift an order, exempt somebody.
+    Directive,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Policy, Self::Geo];
+    pub const ALL: [Self; 3] = [Self::Policy, Self::Geo, Self::Directive];
 
     /// Its name in payload and manifest.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Policy => "policy",
             Self::Geo => "geo",
+            Self::Directive => "directive",
         }
     }
 
@@ -46,6 +49,7 @@ impl Kind {
         match self {
             Self::Policy => 1,
             Self::Geo => 2,
+            Self::Directive => 3,
         }
     }
 
