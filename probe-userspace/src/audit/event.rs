@@ -60,6 +60,9 @@ pub enum Event {
         /// Who is cut off, if a refusal was overridden.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lockouts: Vec<String>,
+        /// Why root put it in force without a signature, on a host that takes signed policies only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        break_glass: Option<String>,
     },
     /// Something was not taken.
     Reject {
@@ -158,7 +161,7 @@ pub enum Event {
     },
     /// A trusted key was added, restricted or revoked.
     Key {
-        /// `trust`, `revoke`, `restrict`.
+        /// `trust`, `revoke`, `restrict`; `manage`, `unmanage` when signatures begin or cease to be asked for.
         change: String,
         /// Its id.
         key: String,

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     key::KeyId,
@@ -21,7 +21,7 @@ pub const MAGIC: [u8; 8] = *b"\x89CORDON\n";
 pub const VERSION: u16 = 1;
 
 /// What a bundle is for. Keys are trusted for one kind and not for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A policy.

@@ -38,6 +38,7 @@ pub use build::{Source, build};
 pub use content::{Bundle, open};
 pub use digest::{Digest, Version};
 pub use envelope::{Envelope, Kind, MAGIC};
+pub use list::read_texts as read_list_texts;
 pub use manifest::{
     Content, DatabaseNeed, DirectiveContent, GeoContent, Manifest, PolicyContent, SectionDigest, Stage,
     Validity,

@@ -8,12 +8,15 @@ mod detach;
 mod explain;
 mod halt;
 mod heading;
+mod history;
 mod init;
 mod key;
 mod observe;
 mod output;
+mod policy_file;
 mod remote;
 mod resume;
+mod rollback;
 mod run;
 mod span;
 mod status;
@@ -76,6 +79,8 @@ enum Command {
     Check(check::Check),
     Apply(apply::Apply),
     Confirm(confirm::Confirm),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Status(status::StatusVerb),
     Explain(explain::Explain),
     Halt(halt::Halt),
@@ -89,9 +94,12 @@ enum Command {
 impl Cli {
     /// A verb's own word for JSON counts for its errors too.
     fn resolved(mut self) -> Self {
-        if let Command::Watch(verb) = &self.command
-            && verb.json
-        {
+        let json = match &self.command {
+            Command::Watch(verb) => verb.json,
+            Command::History(verb) => verb.json,
+            _ => false,
+        };
+        if json {
             self.globals.output = Format::Json;
         }
         self
@@ -146,6 +154,8 @@ impl Command {
             Self::Check(verb) => verb.execute(globals),
             Self::Apply(verb) => verb.execute(globals),
             Self::Confirm(verb) => verb.execute(globals),
+            Self::History(verb) => verb.execute(globals),
+            Self::Rollback(verb) => verb.execute(globals),
             Self::Status(verb) => verb.execute(globals),
             Self::Explain(verb) => verb.execute(globals),
             Self::Halt(verb) => verb.execute(globals),

@@ -1,26 +1,28 @@
 //! Policy text to image, with one answer for everything that can be wrong with it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Refusal,
     settings::{count, n_errors},
 };
 use crate::{
+    bundle::read_list_texts,
     compile::{FrameSettings, Image, compile},
     diagnostic::{Diagnostic, Severity},
     geo::Location,
     instant::Instant,
-    policy::{self, Policy},
+    policy::{self, Beside, NamedLists, Policy},
 };
 
 /// A policy that lets everything pass: what `observe` counts with, and what an unconfirmed first policy reverts to.
 pub const PASS_EVERYTHING: &str =
     "version = 1\nname = \"pass-everything\"\ndefault = \"pass\"\nunknown = \"pass\"\n";
 
-/// Parses a policy.
-pub fn parse_policy(file: &str, text: &str) -> Result<(Policy, Vec<Diagnostic>), Refusal> {
-    let (policy, diagnostics) = policy::parse(file, text);
+/// Parses a policy with the lists that it may name.
+pub fn parse_policy(file: &str, text: &str, lists: NamedLists) -> Result<(Policy, Vec<Diagnostic>), Refusal> {
+    let beside = Beside { lists, name: None };
+    let (policy, diagnostics) = policy::parse_with(file, text, &beside);
     match policy {
         Some(policy) => Ok((policy, diagnostics)),
         None => Err(refused(file, diagnostics)),
@@ -45,16 +47,23 @@ pub fn compile_policy(
     }
 }
 
-/// Both steps for a policy that was accepted before. Its tests were for its author: by now the database may be
+/// Reads the lists of a plain policy, by name and text.
+pub fn read_lists(file: &str, texts: &BTreeMap<String, String>) -> Result<NamedLists, Refusal> {
+    read_list_texts(texts).map_err(|remarks| {
+        let n = count(n_errors(&remarks), "error");
+        Refusal::input(format!("the lists of {file} have {n}"), remarks)
+    })
+}
+
+/// Compiles a policy that was accepted before. Its tests were for its author: by now the database may be
 /// another one, and a host is better off with the policy than without. Those that fail are given besides.
 pub fn build_accepted(
-    file: &str,
+    mut policy: Policy,
     text: &str,
     location: &Arc<Location>,
     accepted: Instant,
     frame: &FrameSettings,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (mut policy, _) = parse_policy(file, text)?;
     let tests = std::mem::take(&mut policy.tests);
     let (image, _) = compile_policy(&policy, text, location, accepted, frame, Vec::new())?;
     if tests.is_empty() {
@@ -79,7 +88,7 @@ pub fn build(
     now: Instant,
     frame: &FrameSettings,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (policy, diagnostics) = parse_policy(file, text)?;
+    let (policy, diagnostics) = parse_policy(file, text, NamedLists::new())?;
     compile_policy(&policy, text, location, now, frame, diagnostics)
 }
 

@@ -10,6 +10,10 @@ mod clock;
 mod engine;
 mod events;
 pub mod fixed;
+mod history;
+mod incoming;
+mod kept;
+mod marks;
 pub mod preflight;
 mod problems;
 mod refusal;
@@ -22,6 +26,7 @@ mod store;
 pub mod surroundings;
 #[cfg(test)]
 mod test_policy;
+mod upload;
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 

@@ -14,15 +14,31 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{audit::Actor, instant::Instant};
+use crate::{audit::Actor, bundle::Digest, instant::Instant};
 
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
 const STATE: &str = "state.json";
 
-/// A stored policy begins with this, the instant at which it was accepted, `FROM` and the file it came from.
+/// A stored policy begins with this, the instant at which it was accepted, what belongs to it, `FROM` and the file it
+/// came from.
 const ACCEPTED: &str = "# cordon: accepted ";
 const FROM: &str = " from ";
+const BUNDLE: &str = "bundle";
+const LISTS: &str = "lists";
+const BREAK_GLASS: &str = "break-glass";
+
+/// What belongs to a stored policy beside its text, by digest; see [`super::kept`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A plain file that names no lists.
+    #[default]
+    Plain,
+    /// A plain file and the lists that it names.
+    Lists(Digest),
+    /// A bundle, by the digest of its payload.
+    Bundle(Digest),
+}
 
 /// A stored policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +51,10 @@ pub struct StoredPolicy {
     /// ended since: what is pinned is recognised, and a `[[test]]` that held then refuses nothing after a boot.
     /// `None`: the file was not written by cordon.
     pub accepted: Option<Instant>,
+    /// What belongs to it.
+    pub origin: Origin,
+    /// Nobody signed it on a host that takes signed policies only: it never becomes the one in force for good.
+    pub is_break_glass: bool,
 }
 
 /// The state directory.
@@ -50,6 +70,30 @@ pub struct HostState {
     pub halted: Option<StoredHalt>,
     /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
     pub reverted: Option<String>,
+    /// Since when this host takes signed policies only. It outlives the last trusted key.
+    #[serde(default)]
+    pub managed: Option<Instant>,
+    /// Ids of the keys that were trusted when the daemon looked last.
+    #[serde(default)]
+    pub trusted: Vec<String>,
+    /// The policy in force that nobody signed.
+    #[serde(default)]
+    pub break_glass: Option<BreakGlass>,
+    /// The bundle that was seen to have ended, by the digest of its payload. A clock that is set back later does not
+    /// make it good again.
+    #[serde(default)]
+    pub expired: Option<Digest>,
+}
+
+/// A policy that nobody signed is in force, until the kernel goes back to the signed one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakGlass {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub actor: Actor,
+    /// The end, by the clock when it began.
+    pub until: Instant,
 }
 
 impl HostState {
@@ -84,30 +128,77 @@ impl StoredPolicy {
             file: name.map_or_else(|| POLICY.to_owned(), std::borrow::Cow::into_owned),
             text: text.to_owned(),
             accepted: Some(now),
+            origin: Origin::Plain,
+            is_break_glass: false,
         }
     }
 
-    fn to_file(&self) -> String {
-        match self.accepted {
-            Some(accepted) => format!("{ACCEPTED}{accepted}{FROM}{}\n{}", self.file, self.text),
-            None => self.text.clone(),
+    /// The same with what belongs to it.
+    pub fn with_origin(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// Digest of the bundle that brought it.
+    pub fn bundle(&self) -> Option<Digest> {
+        match self.origin {
+            Origin::Bundle(digest) => Some(digest),
+            Origin::Plain | Origin::Lists(_) => None,
         }
     }
 
-    fn from_file(content: &str) -> Self {
+    /// The content of its file.
+    pub fn to_file(&self) -> String {
+        let Some(accepted) = self.accepted else {
+            return self.text.clone();
+        };
+        let origin = match self.origin {
+            Origin::Plain => String::new(),
+            Origin::Lists(digest) => format!(" {LISTS} {digest}"),
+            Origin::Bundle(digest) => format!(" {BUNDLE} {digest}"),
+        };
+        let break_glass = match self.is_break_glass {
+            true => format!(" {BREAK_GLASS}"),
+            false => String::new(),
+        };
+        format!(
+            "{ACCEPTED}{accepted}{origin}{break_glass}{FROM}{}\n{}",
+            self.file, self.text
+        )
+    }
+
+    /// Reads the content of its file.
+    pub fn from_file(content: &str) -> Self {
         let header = content.split_once('\n').and_then(|(first, text)| {
-            let (accepted, file) = first.strip_prefix(ACCEPTED)?.split_once(FROM)?;
-            let accepted = Some(Instant::parse(accepted).ok()?);
-            Some(Self {
+            let (what, file) = first.strip_prefix(ACCEPTED)?.split_once(FROM)?;
+            let mut words = what.split(' ').peekable();
+            let accepted = Some(Instant::parse(words.next()?).ok()?);
+            let origin = match words.peek() {
+                Some(&kind @ (LISTS | BUNDLE)) => {
+                    words.next();
+                    let digest: Digest = words.next()?.parse().ok()?;
+                    if kind == LISTS {
+                        Origin::Lists(digest)
+                    } else {
+                        Origin::Bundle(digest)
+                    }
+                }
+                _ => Origin::Plain,
+            };
+            let is_break_glass = words.next_if_eq(&BREAK_GLASS).is_some();
+            words.next().is_none().then(|| Self {
                 file: file.to_owned(),
                 text: text.to_owned(),
                 accepted,
+                origin,
+                is_break_glass,
             })
         });
         let foreign = || Self {
             file: POLICY.to_owned(),
             text: content.to_owned(),
             accepted: None,
+            origin: Origin::Plain,
+            is_break_glass: false,
         };
         header.unwrap_or_else(foreign)
     }
@@ -204,7 +295,64 @@ impl Store {
         self.write(STATE, &text)
     }
 
-    fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
+    /// Path of a file, for remarks.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A store in a directory within this one.
+    pub fn within(&self, name: &str) -> Self {
+        Self::new(&self.dir.join(name))
+    }
+
+    /// The names of its files; none if the directory is not there. Those that are still being written are left out.
+    pub fn names(&self) -> anyhow::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.dir.display())),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot read {}", self.dir.display()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Size of a file.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        fs::symlink_metadata(self.path(name))
+            .ok()
+            .map(|metadata| metadata.len())
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
+        }
+    }
+
+    /// The bytes of a file.
+    pub fn read_bytes(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// The text of a file.
+    pub fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
         let path = self.dir.join(name);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
@@ -221,7 +369,8 @@ impl Store {
             .with_context(|| format!("cannot make the state directory {}", self.dir.display()))
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    /// Writes a file: afterwards it has the old content or the new one.
+    pub fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         self.make_dir()?;
         let temporary = self.dir.join(format!(".{name}.new"));
         let path = self.dir.join(name);
@@ -305,7 +454,7 @@ mod tests {
                 reason: "drill".to_owned(),
                 actor: Some(Actor::Local { uid: 0 }),
             }),
-            reverted: None,
+            ..HostState::default()
         };
         store.set_host_state(&state).unwrap();
         assert_eq!(store.host_state().unwrap(), state);
@@ -327,6 +476,32 @@ mod tests {
         let stored = store.policy().unwrap().unwrap();
         assert_eq!(stored.accepted, None);
         assert_eq!(stored.text, "# cordon: accepted some day\nversion = 1\n");
+    }
+
+    #[test]
+    fn what_belongs_to_a_policy_is_kept_with_it() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"x");
+        for origin in [Origin::Plain, Origin::Lists(digest), Origin::Bundle(digest)] {
+            for is_break_glass in [false, true] {
+                let policy = StoredPolicy {
+                    is_break_glass,
+                    ..StoredPolicy::accepted("a from b.toml", "one", Instant(7)).with_origin(origin)
+                };
+                store.set_policy(&policy).unwrap();
+                assert_eq!(store.policy().unwrap(), Some(policy));
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_file_of_an_older_cordon_is_read() {
+        let (_dir, store) = store();
+        store
+            .write(STATE, br#"{"halted":null,"reverted":"one"}"#)
+            .unwrap();
+        let state = store.host_state().unwrap();
+        assert_eq!((state.reverted.as_deref(), state.managed), (Some("one"), None));
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn every_bad_bundle_is_refused_for_its_own_reason() {
         Reason::Unreadable,
         Reason::WrongGeoData,
         Reason::Lockout,
+        Reason::TrustUnreadable,
         Reason::CannotFollow,
     ];
     let missed: Vec<&Reason> = Reason::ALL

@@ -27,10 +27,7 @@ pub(in crate::cli) enum Existing {
 
 /// A refused bundle, as the command line reports it.
 pub(in crate::cli) fn refusal(file: &str, rejected: Rejected) -> Refusal {
-    Refusal::input(
-        format!("{file} is refused: {}", rejected.reason),
-        rejected.remarks,
-    )
+    Refusal::rejected(file, rejected)
 }
 
 /// Reads the outer form of a bundle.

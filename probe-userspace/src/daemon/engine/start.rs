@@ -17,6 +17,8 @@ impl Engine {
             Ok(state) => self.host_state = state,
             Err(error) => self.problems.set(Topic::StoredState, format!("{error:#}")),
         }
+        self.look_at_trust();
+        self.make_incoming();
         self.sync_clock();
         self.set_failsafe();
         self.look_at_network();
@@ -33,6 +35,32 @@ impl Engine {
         self.set_targets(None);
         self.detach_unlisted();
         self.attach_missing();
+        self.take_up_break_glass();
+        self.take_up_marks();
+        self.take_up_history();
+        self.look_at_expiry();
+    }
+
+    /// The daemon may have died between publishing and marking: what is in force was taken.
+    fn take_up_marks(&mut self) {
+        let in_force = [&self.in_force, &self.fallback]
+            .map(|in_force| in_force.as_ref().and_then(|in_force| in_force.bundle.clone()));
+        if self.marks.is_empty() && in_force.iter().any(Option::is_some) {
+            self.problems.set(
+                Topic::Marks,
+                "which revisions this host has taken is not known any more but for the policy in force: both copies are gone",
+            );
+        }
+        for bundle in in_force.iter().flatten() {
+            self.raise_mark_to(bundle);
+        }
+        // Both copies say the same from now on; what was wrong with them stays in the status until the next bundle.
+        if self.problems.has(&Topic::Marks)
+            && !self.marks.is_empty()
+            && let Err(error) = self.marks.write()
+        {
+            self.note_marks(Err(error));
+        }
     }
 
     fn take_up(&mut self, state: &StateInfo) {
@@ -74,9 +102,7 @@ impl Engine {
         match stored {
             Some(policy) if is_waiting => {
                 let path = self.store.policy_path();
-                self.fallback = self
-                    .compile_stored(&path, &policy, &location)
-                    .map(InForce::policy);
+                self.fallback = self.compile_stored(&path, &policy, &location);
             }
             Some(policy) if self.in_force.is_none() => self.take_up_stored(&policy, &location),
             Some(_) => {}
@@ -96,13 +122,14 @@ impl Engine {
         // The database may be another one by now, so that it is not recognised. What was published after this
         // policy was accepted can only be this policy.
         let was_published = match (&state.active, policy.accepted) {
+            // What nobody signed is in force while it waits, and never for good.
+            _ if policy.is_break_glass => false,
             (Some(active), Some(accepted)) if !is_waiting => active.published >= accepted,
             _ => false,
         };
         let path = self.store.pending_path();
         let in_force = self
             .compile_stored(&path, policy, location)
-            .map(InForce::policy)
             .filter(|in_force| self.recognise(in_force));
         let result = match (&in_force, is_waiting) {
             (Some(in_force), true) => {
@@ -112,7 +139,7 @@ impl Engine {
                 );
                 Ok(())
             }
-            (Some(in_force), false) => {
+            (Some(in_force), false) if !policy.is_break_glass => {
                 tracing::info!(policy = in_force.image.policy_name, "adopted");
                 self.store.promote_pending()
             }
@@ -124,7 +151,7 @@ impl Engine {
                 );
                 Ok(())
             }
-            (None, false) => {
+            (Some(_) | None, false) => {
                 // What was wrong with it does not matter any more.
                 self.problems.clear(&Topic::Policy);
                 self.problems.clear(&Topic::Tests);
@@ -144,10 +171,9 @@ impl Engine {
     fn take_up_stored(&mut self, policy: &StoredPolicy, location: &Arc<Location>) {
         let started = std::time::Instant::now();
         let path = self.store.policy_path();
-        let Some(image) = self.compile_stored(&path, policy, location) else {
+        let Some(in_force) = self.compile_stored(&path, policy, location) else {
             return;
         };
-        let in_force = InForce::policy(image);
         if self.recognise(&in_force) {
             tracing::info!(policy = in_force.image.policy_name, "adopted, nothing rebuilt");
             self.in_force = Some(in_force);
@@ -204,20 +230,22 @@ impl Engine {
         path: &Path,
         policy: &StoredPolicy,
         location: &Arc<Location>,
-    ) -> Option<crate::compile::Image> {
+    ) -> Option<InForce> {
         // Accepted in the future: the clock was wrong then, or is now. What has not ended by now must be kept.
         let now = Instant::now();
         let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
-        match build::build_accepted(
-            &policy.file,
-            &policy.text,
-            location,
-            as_of,
-            &self.settings.host.frame,
-        ) {
-            Ok((image, failed_tests)) => {
+        let frame = &self.settings.host.frame;
+        let built = self.read_stored(policy).and_then(|read| {
+            build::build_accepted(read.policy, &policy.text, location, as_of, frame)
+                .map(|(image, failed_tests)| (image, failed_tests, read.bundle))
+        });
+        match built {
+            Ok((image, failed_tests, bundle)) => {
                 self.note_failed_tests(path, &failed_tests);
-                Some(image)
+                Some(InForce {
+                    bundle,
+                    ..InForce::policy(image)
+                })
             }
             Err(refusal) => {
                 let text = format!(
@@ -272,6 +300,7 @@ impl Engine {
         Some(InForce {
             image: Arc::new(image),
             is_baseline: true,
+            bundle: None,
         })
     }
 
@@ -331,6 +360,7 @@ impl InForce {
         Self {
             image: Arc::new(image),
             is_baseline: false,
+            bundle: None,
         }
     }
 }
