@@ -42,6 +42,8 @@ mod lockout;
 mod observe;
 /// One publish at a time: verification, revert, adoption, expiry, sizes.
 mod publish;
+/// Bundles at a running daemon: pushed, moved in, followed; managed hosts, history and rollback.
+mod push;
 /// What the daemon tells the dataplane about its host.
 mod surroundings;
 /// Publishing under packets.

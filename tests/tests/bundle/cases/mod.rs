@@ -14,7 +14,7 @@ use integration_tests::bundle_writer::{Draft, RawBundle, Signer};
 use super::Host;
 
 /// A bad bundle.
-pub(super) struct Case {
+pub(crate) struct Case {
     /// Which class.
     pub class: &'static str,
     /// What is wrong with it.
@@ -28,7 +28,7 @@ pub(super) struct Case {
 }
 
 /// All of them.
-pub(super) fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let mut corpus = Corpus {
         cases: Vec::new(),
         one: Signer::named("one"),
