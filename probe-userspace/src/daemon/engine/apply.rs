@@ -381,12 +381,13 @@ impl Engine {
 
     pub(super) fn confirm(&mut self, actor: &Actor) -> Result<Confirmed, Refusal> {
         let state = self.dataplane.state().map_err(Refusal::failed)?;
-        if let Some(break_glass) = &self.host_state.break_glass {
-            return Err(Refusal::conflict(format!(
-                "nobody signed the policy in force, so it cannot be confirmed: it ends at {}; push a signed bundle with \
+        if state.confirm_left_s.is_some()
+            && (self.host_state.break_glass.is_some() || self.is_pending_break_glass())
+        {
+            return Err(Refusal::conflict(
+                "nobody signed the policy in force, so it cannot be confirmed: it ends by itself; push a signed bundle with \
                  `cordon bundle push`",
-                break_glass.until
-            )));
+            ));
         }
         if state.confirm_left_s.is_none() {
             return Err(Refusal::conflict(match self.host_state.reverted_text() {

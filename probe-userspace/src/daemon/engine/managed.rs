@@ -167,13 +167,28 @@ impl Engine {
         }
     }
 
-    /// At a start: break-glass lives in the kernel and nowhere else, so it is over if nothing waits there.
+    /// At a start: break-glass lives in the kernel and nowhere else, so it is over if nothing waits there. What waits is
+    /// told by its own file: the daemon may have died before it was published, or lost the state.
     pub(super) fn take_up_break_glass(&mut self) {
-        let is_waiting = self
-            .dataplane
-            .state()
-            .is_ok_and(|state| state.confirm_left_s.is_some());
-        self.end_of_break_glass(is_waiting && self.host_state.break_glass.is_some());
+        let state = self.dataplane.state().ok();
+        let left_s = state.and_then(|state| state.confirm_left_s);
+        let is_break_glass = left_s.is_some() && self.is_pending_break_glass();
+        if let (true, Some(left_s), None) = (is_break_glass, left_s, &self.host_state.break_glass) {
+            let left_s = u32::try_from(left_s).unwrap_or(u32::MAX);
+            self.host_state.break_glass = Some(BreakGlass {
+                reason: "not recorded".to_owned(),
+                actor: Actor::Daemon,
+                until: Instant(Instant::now().0.saturating_add(left_s)),
+            });
+            self.save_host_state();
+        }
+        self.end_of_break_glass(is_break_glass);
+    }
+
+    /// Whether nobody signed the policy that waits.
+    pub(super) fn is_pending_break_glass(&self) -> bool {
+        let pending = self.store.pending().ok().flatten();
+        pending.is_some_and(|pending| pending.is_break_glass)
     }
 
     /// Takes plain files again. Only where no key is left: keys are taken away one by one, each with its reason.
