@@ -23,6 +23,7 @@ mod server;
 mod server_tests;
 pub mod settings;
 mod store;
+mod stored_policy;
 pub mod surroundings;
 #[cfg(test)]
 mod test_policy;
