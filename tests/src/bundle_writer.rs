@@ -84,7 +84,7 @@ pub struct RawBundle {
     pub magic: [u8; 8],
     /// Version of the envelope.
     pub version: u16,
-    /// 1 policy, 2 geo.
+    /// 1 policy, 2 geo, 3 directive.
     pub kind: u8,
     /// What the header says; `None`: the truth.
     pub n_signatures: Option<u8>,
@@ -166,7 +166,7 @@ impl RawSection {
 /// The inner form.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// `policy` or `geo`, in the first line.
+    /// `policy`, `geo` or `directive`, in the first line.
     pub kind: String,
     /// The first line; `None`: what the kind says.
     pub first_line: Option<String>,
@@ -213,9 +213,23 @@ impl Draft {
         }
     }
 
+    /// A directive.
+    pub fn directive() -> Self {
+        Self {
+            kind: "directive".to_owned(),
+            manifest: DIRECTIVE_MANIFEST.to_owned(),
+            sections: vec![RawSection::raw("directive", DIRECTIVE)],
+            ..Self::policy()
+        }
+    }
+
     /// The code of the kind in the envelope.
     pub fn kind_code(&self) -> u8 {
-        if self.kind == "geo" { 2 } else { 1 }
+        match self.kind.as_str() {
+            "geo" => 2,
+            "directive" => 3,
+            _ => 1,
+        }
     }
 
     /// The `[[section]]` tables that fit the sections.
@@ -315,6 +329,37 @@ authority = \"test\"
 [[order.rule]]
 action = \"drop\"
 groups = [\"near\"]
+
+[[allow]]
+list = \"office\"
+reason = \"ours\"
+
+[[deny]]
+list = \"lab\"
+reason = \"test\"
+";
+
+/// A manifest without its sections.
+pub const DIRECTIVE_MANIFEST: &str = "\
+format = 1
+kind = \"directive\"
+name = \"duty\"
+revision = 7
+issued = 2026-11-01T00:00:00Z
+min_cordon = \"0.0.0\"
+change = \"drill\"
+expires = 2027-02-01T00:00:00Z
+
+[target]
+hosts = [\"edge-*\", \"gw\"]
+";
+
+/// What a host is to do.
+pub const DIRECTIVE: &str = "\
+version = 1
+verb = \"halt\"
+until = 2027-03-01T00:00:00Z
+reason = \"drill\"
 ";
 
 /// Groups that the policy names.

@@ -1,7 +1,7 @@
 //! Signed bundles, through the library and the real binary. Nothing here touches the kernel.
 
 /// Bad bundles by class, and what is wrong with each.
-mod cases;
+pub(crate) mod cases;
 /// The verbs `bundle` and `key`, from the first key to the last signature.
 mod command_line;
 /// Every bad bundle gets the expected remarks.
@@ -29,9 +29,9 @@ use integration_tests::bundle_writer::Signer;
 const FILE: &str = "x.cordon";
 
 /// What takes a bundle.
-struct Host {
-    trust: Trust,
-    mark: Option<Mark>,
+pub(crate) struct Host {
+    pub(crate) trust: Trust,
+    pub(crate) mark: Option<Mark>,
     clock: Instant,
     seen: Instant,
     identity: HostIdentity,

@@ -10,9 +10,9 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 18] = [
-    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "lift",
-    "unlift", "exempt", "watch", "detach", "bundle", "key", "audit",
+const VERBS: [&str; 20] = [
+    "init", "observe", "run", "check", "apply", "confirm", "history", "rollback", "status", "explain",
+    "halt", "resume", "lift", "unlift", "exempt", "watch", "detach", "bundle", "key", "audit",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {
@@ -72,6 +72,11 @@ fn every_verb_answers_in_json_without_a_daemon() {
         &["apply", &policy][..],
         &["confirm"],
         &["status"],
+        &["history"],
+        &["history", "--json"],
+        &["rollback"],
+        &["bundle", "push", &policy],
+        &["key", "unmanage", "--reason", "sold"],
         &["explain", "81.0.7.7"],
         &["halt", "--reason", "drill"],
         &["resume"],
@@ -112,6 +117,11 @@ fn every_verb_answers_in_json_beside_a_daemon() {
     expect(&cordon, &["status", "--check"], 0, "state");
     expect(&cordon, &["explain", "81.0.7.7"], 0, "live");
     expect(&cordon, &["check", &policy], 0, "classes_dropped");
+    expect(&cordon, &["history"], 0, "entries");
+    expect(&cordon, &["history", "--json"], 0, "entries");
+    expect(&cordon, &["rollback"], 1, "error");
+    expect(&cordon, &["bundle", "push", &policy], 1, "reason");
+    expect(&cordon, &["key", "unmanage", "--reason", "sold"], 0, "since");
     expect(&cordon, &["halt", "--reason", "drill"], 0, "halted");
     expect(&cordon, &["resume"], 0, "problems");
     expect(&cordon, &["audit", "show", "--json"], 0, "records");

@@ -129,6 +129,9 @@ pub enum Event {
         /// Who is cut off, if a refusal was overridden.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lockouts: Vec<String>,
+        /// Why root put it in force without a signature, on a host that takes signed policies only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        break_glass: Option<String>,
     },
     /// Something was not taken.
     Reject {
@@ -236,7 +239,7 @@ pub enum Event {
     },
     /// A trusted key was added, restricted or revoked.
     Key {
-        /// `trust`, `revoke`, `restrict`, `threshold`.
+        /// `trust`, `revoke`, `restrict`, `threshold`; `manage`, `unmanage` when signatures begin or cease to be asked for.
         change: String,
         /// Its id; for a threshold how many keys must sign.
         key: String,

@@ -1,11 +1,10 @@
 //! A genuine payload, read: manifest, then every section against it, then what the sections say.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
-use ipnet::IpNet;
+use std::borrow::Cow;
 
 use super::{
     digest::Digest,
+    directive::{self, Directive},
     envelope::{Envelope, Kind},
     expand::{ExpandError, expand},
     limits::MAX_MANIFEST_BYTES,
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Diagnostic, Place},
-    policy::{self, Policy},
+    policy::{self, Beside, NamedLists, Policy},
 };
 
 /// A bundle that was read to its end.
@@ -31,18 +30,25 @@ pub struct Bundle<'p> {
     /// Its policy, groups included, and the text it was read from.
     pub policy: Option<(Policy, String)>,
     /// Its lists, by name.
-    pub lists: BTreeMap<String, Vec<IpNet>>,
+    pub lists: NamedLists,
     /// Its database.
     pub database: Option<Cow<'p, [u8]>>,
+    /// What it tells the host to do.
+    pub directive: Option<Directive>,
     /// Warnings about it.
     pub warnings: Vec<Diagnostic>,
 }
 
 /// Opens a bundle that enough trusted keys signed.
 pub fn open<'p>(file: &str, envelope: &'p Envelope, trust: &Trust) -> Result<(Bundle<'p>, Votes), Rejected> {
-    let verb = Verb::from(envelope.kind);
-    let votes = trust::verify(file, &envelope.payload, &envelope.signatures, trust, verb)?;
-    Ok((Bundle::read(file, &envelope.payload, envelope.kind)?, votes))
+    let verify = |verbs: &[Verb]| trust::verify(file, &envelope.payload, &envelope.signatures, trust, verbs);
+    let votes = verify(Verb::of(envelope.kind))?;
+    let bundle = Bundle::read(file, &envelope.payload, envelope.kind)?;
+    let votes = match &bundle.directive {
+        Some(directive) => verify(&[directive.verb()])?,
+        None => votes,
+    };
+    Ok((bundle, votes))
 }
 
 impl<'p> Bundle<'p> {
@@ -55,8 +61,9 @@ impl<'p> Bundle<'p> {
             digest: Digest::of(payload),
             manifest,
             policy: None,
-            lists: BTreeMap::new(),
+            lists: NamedLists::new(),
             database: None,
+            directive: None,
             warnings: Vec::new(),
         };
         let mut texts = Texts::default();
@@ -81,16 +88,42 @@ impl<'p> Bundle<'p> {
                     check_database(file, &bytes)?;
                     bundle.database = Some(bytes);
                 }
+                SectionName::Directive => {
+                    let text = text(file, section, &bytes, Reason::MalformedDirective)?;
+                    let (directive, remarks) = directive::read(&section_file(file, &section.name), &text);
+                    let Some(directive) = directive else {
+                        return Err(Rejected::with_remarks(Reason::MalformedDirective, remarks));
+                    };
+                    bundle.directive = Some(directive);
+                    bundle.warnings = remarks;
+                }
                 SectionName::Manifest => {}
             }
         }
         if kind == Kind::Policy {
-            let (policy, text, warnings) = texts.read(file)?;
-            bundle.policy = Some((policy, text));
+            let beside = Beside {
+                lists: std::mem::take(&mut bundle.lists),
+                name: Some(bundle.manifest.name.clone()),
+            };
+            let (policy, text, warnings) = texts.read(file, &beside)?;
             bundle.warnings = warnings;
+            bundle.warnings.extend(unnamed(file, &text, &beside));
+            bundle.policy = Some((policy, text));
+            bundle.lists = beside.lists;
         }
         Ok(bundle)
     }
+}
+
+/// Lists that no entry of the policy names: what was left out by mistake is not missed.
+fn unnamed<'l>(file: &'l str, text: &str, beside: &'l Beside) -> impl Iterator<Item = Diagnostic> + 'l {
+    let named = policy::named_lists(text);
+    let left = beside.lists.keys().filter(move |name| !named.contains(*name));
+    left.map(move |name| {
+        let place = Place::file(&section_file(file, &SectionName::List(name.clone())));
+        let fix = format!("write `list = \"{name}\"` in the entry that it is for, or leave the list out");
+        Diagnostic::warning(place, "", "no entry of the policy names this list", fix)
+    })
 }
 
 /// How a section is called in remarks.
@@ -280,7 +313,7 @@ pub(crate) struct Texts {
 
 impl Texts {
     /// Reads them as one policy: the groups stand behind its last line.
-    pub fn read(self, file: &str) -> Result<(Policy, String, Vec<Diagnostic>), Rejected> {
+    pub fn read(self, file: &str, beside: &Beside) -> Result<(Policy, String, Vec<Diagnostic>), Rejected> {
         let policy_file = section_file(file, &SectionName::Policy);
         let groups_file = section_file(file, &SectionName::Groups);
         if let Some(groups) = &self.groups {
@@ -293,7 +326,7 @@ impl Texts {
         }
         let n_lines = u32::try_from(text.matches('\n').count()).unwrap_or(u32::MAX);
         text.push_str(self.groups.as_deref().unwrap_or_default());
-        let (policy, mut remarks) = policy::parse(&policy_file, &text);
+        let (policy, mut remarks) = policy::parse_with(&policy_file, &text, beside);
         for remark in remarks.iter_mut().filter(|remark| remark.place.line > n_lines) {
             remark.place.file.clone_from(&groups_file);
             remark.place.line -= n_lines;

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     key::KeyId,
@@ -21,24 +21,27 @@ pub const MAGIC: [u8; 8] = *b"\x89CORDON\n";
 pub const VERSION: u16 = 1;
 
 /// What a bundle is for. Keys are trusted for one kind and not for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A policy.
     Policy,
     /// A geo database.
     Geo,
+    /// What a host is to do once: halt, resume, lift an order, exempt somebody.
+    Directive,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Policy, Self::Geo];
+    pub const ALL: [Self; 3] = [Self::Policy, Self::Geo, Self::Directive];
 
     /// Its name in payload and manifest.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Policy => "policy",
             Self::Geo => "geo",
+            Self::Directive => "directive",
         }
     }
 
@@ -46,6 +49,7 @@ impl Kind {
         match self {
             Self::Policy => 1,
             Self::Geo => 2,
+            Self::Directive => 3,
         }
     }
 

@@ -1,12 +1,12 @@
 //! Whether a genuine bundle is one that a host takes now. Pure: what the host has seen, the bundle and a clock in, the
 //! answer out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     digest::{Digest, Version},
     limits::MAX_JUMP,
-    manifest::{Content, Manifest},
+    manifest::Manifest,
     rejected::{Reason, Rejected},
     target::HostIdentity,
 };
@@ -16,7 +16,7 @@ use crate::{diagnostic::Place, instant::Instant};
 const MAX_SKEW_S: u32 = 300;
 
 /// The highest revision that a host has taken, of one kind of bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Name of the bundle.
     pub name: String,
@@ -68,10 +68,7 @@ impl Situation<'_> {
 impl Manifest {
     /// Whether it has ended. What is in force stays in force, but the host says so.
     pub fn is_expired(&self, now: Instant) -> bool {
-        match &self.content {
-            Content::Policy(content) => content.expires <= now,
-            Content::Geo(_) => false,
-        }
+        self.validity().is_some_and(|validity| validity.expires <= now)
     }
 }
 
@@ -107,8 +104,8 @@ pub fn judge(
             fix,
         );
     }
-    if let (Content::Policy(content), Some(host)) = (&manifest.content, situation.host)
-        && let Some(why) = content.target.excludes(host)
+    if let (Some(validity), Some(host)) = (manifest.validity(), situation.host)
+        && let Some(why) = validity.target.excludes(host)
     {
         let message = format!("the bundle is for other hosts: {why}");
         let fix = "send it to the hosts it is for, or correct `[target]`";
@@ -152,16 +149,16 @@ pub fn judge(
         let fix = "correct the clock of this host, or of the one that built the bundle";
         return rejected(Reason::NotYetValid, manifest.issued.to_string(), message, fix);
     }
-    if let Content::Policy(content) = &manifest.content {
-        if let Some(not_before) = content.not_before.filter(|not_before| now < *not_before) {
+    if let Some(validity) = manifest.validity() {
+        if let Some(not_before) = validity.not_before.filter(|not_before| now < *not_before) {
             let message = format!("the bundle is not valid yet: now it is {now}");
             let fix = "send it again then, or correct the clock of this host";
             return rejected(Reason::NotYetValid, not_before.to_string(), message, fix);
         }
-        if content.expires <= now {
+        if validity.expires <= now {
             let message = format!("the bundle has ended: now it is {now}");
             let fix = "issue a new revision";
-            return rejected(Reason::Expired, content.expires.to_string(), message, fix);
+            return rejected(Reason::Expired, validity.expires.to_string(), message, fix);
         }
     }
     Ok(Freshness::Accept {

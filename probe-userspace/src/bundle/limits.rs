@@ -8,6 +8,10 @@ pub const MAX_SIGNATURES: usize = 8;
 pub const MAX_COMMENT_BYTES: usize = 256;
 /// Largest payload, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+/// Most bytes before the payload: what is read before the signatures are checked.
+pub const MAX_ENVELOPE_BYTES: usize = 4096;
+/// Largest bundle, in bytes.
+pub const MAX_FILE_BYTES: usize = MAX_ENVELOPE_BYTES + MAX_PAYLOAD_BYTES;
 /// Most bytes of all sections together once expanded.
 pub const MAX_EXPANDED_BYTES: usize = 256 << 20;
 /// A section may expand to this many times its stored size.
@@ -38,6 +42,6 @@ pub const MAX_KEY_FILE_BYTES: usize = 4096;
 pub const MAX_KEYS: usize = 256;
 
 const _: () = assert!(
-    PREFIX_BYTES + MAX_SIGNATURES * (2 + 8 + 64 + 64 + 2 + MAX_COMMENT_BYTES) <= 4096,
+    PREFIX_BYTES + MAX_SIGNATURES * (2 + 8 + 64 + 64 + 2 + MAX_COMMENT_BYTES) <= MAX_ENVELOPE_BYTES,
     "what is read before the signatures are checked stays within 4 KiB"
 );

@@ -1,13 +1,13 @@
 //! Lists of prefixes: one in each line, nothing else but empty lines and comments that begin with `#`.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
 use super::limits::MAX_PREFIXES;
 use crate::{
     diagnostic::{Diagnostic, Place},
-    policy::{document::shorten, limits::MAX_REMARKS, prefix::parse_prefix},
+    policy::{NamedLists, document::shorten, limits::MAX_REMARKS, prefix::parse_prefix},
 };
 
 /// Prefixes read so far, over all lists of a bundle.
@@ -15,6 +15,17 @@ use crate::{
 pub struct Budget {
     n_v4: usize,
     n_v6: usize,
+}
+
+/// Reads the lists of a plain policy file, by name and text.
+pub fn read_texts(texts: &BTreeMap<String, String>) -> Result<NamedLists, Vec<Diagnostic>> {
+    let mut budget = Budget::default();
+    let mut lists = NamedLists::new();
+    for (name, text) in texts {
+        let prefixes = read(&format!("lists/{name}.txt"), text, &mut budget)?;
+        lists.insert(name.clone(), prefixes);
+    }
+    Ok(lists)
 }
 
 /// Reads a list. Gives all remarks in one pass; no prefixes if there is one. Prefixes come out in ascending order.

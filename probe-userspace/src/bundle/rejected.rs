@@ -47,6 +47,8 @@ reasons! {
     MalformedSignature = "malformed-signature",
     /// The host trusts no key.
     NoTrustedKey = "no-trusted-key",
+    /// The host's trusted keys cannot be read.
+    TrustUnreadable = "trust-unreadable",
     /// There is no signature.
     Unsigned = "unsigned",
     /// No key that signed is trusted.
@@ -79,6 +81,8 @@ reasons! {
     MalformedGroups = "malformed-groups",
     /// The database is none.
     MalformedDatabase = "malformed-database",
+    /// The directive is refused.
+    MalformedDirective = "malformed-directive",
     /// The policy is refused.
     MalformedPolicy = "malformed-policy",
     /// The host has a later revision.
@@ -99,6 +103,10 @@ reasons! {
     NotForThisHost = "not-for-this-host",
     /// The geo data at hand is not what the bundle asks for.
     WrongGeoData = "wrong-geo-data",
+    /// It would cut off what the host needs.
+    Lockout = "lockout",
+    /// The directive cannot be followed as the host is now.
+    CannotFollow = "cannot-follow",
 }
 
 impl fmt::Display for Reason {

@@ -17,6 +17,8 @@ pub enum SectionName {
     List(String),
     /// A MaxMind DB file.
     Database,
+    /// What the host is to do.
+    Directive,
 }
 
 const MANIFEST: &str = "manifest";
@@ -24,6 +26,7 @@ const POLICY: &str = "policy";
 const GROUPS: &str = "groups";
 const LIST: &str = "list:";
 const DATABASE: &str = "database";
+const DIRECTIVE: &str = "directive";
 
 impl SectionName {
     /// Reads a name.
@@ -33,6 +36,7 @@ impl SectionName {
             POLICY => Some(Self::Policy),
             GROUPS => Some(Self::Groups),
             DATABASE => Some(Self::Database),
+            DIRECTIVE => Some(Self::Directive),
             _ => {
                 let name = text.strip_prefix(LIST)?;
                 is_plain_name(name).then(|| Self::List(name.to_owned()))
@@ -42,12 +46,11 @@ impl SectionName {
 
     /// Whether bundles of a kind may have it.
     pub fn belongs_to(&self, kind: Kind) -> bool {
-        match (self, kind) {
-            (Self::Manifest, _) => true,
-            (Self::Policy | Self::Groups | Self::List(_), Kind::Policy) | (Self::Database, Kind::Geo) => true,
-            (Self::Policy | Self::Groups | Self::List(_), Kind::Geo) | (Self::Database, Kind::Policy) => {
-                false
-            }
+        match self {
+            Self::Manifest => true,
+            Self::Policy | Self::Groups | Self::List(_) => kind == Kind::Policy,
+            Self::Database => kind == Kind::Geo,
+            Self::Directive => kind == Kind::Directive,
         }
     }
 
@@ -56,6 +59,7 @@ impl SectionName {
         match kind {
             Kind::Policy => &[Self::Manifest, Self::Policy],
             Kind::Geo => &[Self::Manifest, Self::Database],
+            Kind::Directive => &[Self::Manifest, Self::Directive],
         }
     }
 
@@ -64,6 +68,7 @@ impl SectionName {
         match kind {
             Kind::Policy => "manifest, policy, groups and list:NAME",
             Kind::Geo => "manifest and database",
+            Kind::Directive => "manifest and directive",
         }
     }
 
@@ -81,6 +86,7 @@ impl fmt::Display for SectionName {
             Self::Groups => f.write_str(GROUPS),
             Self::List(name) => write!(f, "{LIST}{name}"),
             Self::Database => f.write_str(DATABASE),
+            Self::Directive => f.write_str(DIRECTIVE),
         }
     }
 }

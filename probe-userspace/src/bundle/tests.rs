@@ -19,11 +19,13 @@ fn manifest() -> Manifest {
         min_cordon: Version::default(),
         change: "first \"quoted\" issue\nof two lines".to_owned(),
         content: Content::Policy(PolicyContent {
-            not_before: Some(Instant(1_800_000_001)),
-            expires: Instant(1_900_000_000),
-            target: Target {
-                hosts: vec!["edge-*".to_owned()],
-                labels: [("site".to_owned(), "fra".to_owned())].into(),
+            validity: Validity {
+                not_before: Some(Instant(1_800_000_001)),
+                expires: Instant(1_900_000_000),
+                target: Target {
+                    hosts: vec!["edge-*".to_owned()],
+                    labels: [("site".to_owned(), "fra".to_owned())].into(),
+                },
             },
             database: Some(DatabaseNeed {
                 name: "country".to_owned(),
@@ -85,7 +87,10 @@ fn what_was_built_and_signed_is_opened() {
     assert_eq!(bundle.manifest.change, expected.change);
     assert_eq!(bundle.lists["office"].len(), 1);
     let (policy, text) = bundle.policy.unwrap();
-    assert_eq!(policy.name, "policy");
+    assert_eq!(
+        policy.name, "edge",
+        "a policy without a name is called as its bundle"
+    );
     assert!(text.starts_with(POLICY) && text.contains("[[group]]"), "{text}");
     assert_eq!(
         bundle.warnings[0].place.file, "edge.cordon/groups",
@@ -259,17 +264,18 @@ prop_compose! {
         target in targets(),
         database in proptest::option::of(needs()),
         has_begin in any::<bool>(),
-        is_geo in any::<bool>(),
+        kind in proptest::sample::select(&Kind::ALL[..]),
     ) -> Manifest {
         dates.sort();
         let [first, second, third] = dates;
-        let content = if is_geo {
-            Content::Geo(GeoContent { built: first, licence })
-        } else {
-            let not_before = has_begin.then_some(second);
-            Content::Policy(PolicyContent { not_before, expires: Instant(third.0 + 1), target, database })
+        let not_before = has_begin.then_some(second);
+        let validity = Validity { not_before, expires: Instant(third.0 + 1), target };
+        let content = match kind {
+            Kind::Geo => Content::Geo(GeoContent { built: first, licence }),
+            Kind::Policy => Content::Policy(PolicyContent { validity, database }),
+            Kind::Directive => Content::Directive(DirectiveContent { validity }),
         };
-        let issued = if is_geo { second } else { first };
+        let issued = if kind == Kind::Geo { second } else { first };
         let min_cordon = Version { major: version.0, minor: version.1, patch: version.2 };
         Manifest { name, revision, issued, min_cordon, change, content, sections: Vec::new() }
     }

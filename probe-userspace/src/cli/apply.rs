@@ -7,16 +7,21 @@ use std::{
     time::Duration,
 };
 
-use super::{Globals, check, output, remote, span::parse_span};
-use crate::daemon::api::{Applied, ApplyRequest, Outcome};
+use super::{Globals, output, policy_file::PolicyFile, remote, span::parse_span};
+use crate::daemon::api::{Applied, ApplyRequest, BreakGlassRequest, Outcome};
 
 /// Time to confirm if a person sits at the terminal.
 const TERMINAL_CONFIRM: Duration = Duration::from_secs(120);
 
+/// For how long a policy that nobody signed is in force, unless that is said.
+const BREAK_GLASS: Duration = Duration::from_secs(3600);
+
 /// Put a policy in force
 ///
 /// The daemon compiles it, runs its tests, makes sure that nobody this host needs would be cut off, and
-/// publishes it on all interfaces at once. Whatever fails on the way leaves the policy in force untouched.
+/// publishes it on all interfaces at once. Whatever fails on the way leaves the policy in force untouched. Lists that the
+/// policy names are read from `lists/NAME.txt` beside it. A host that trusts a key takes bundles instead: `cordon bundle
+/// push`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Apply {
     /// Policy file
@@ -34,19 +39,36 @@ pub(super) struct Apply {
     /// Publish although it would drop a failsafe prefix, your SSH peer, a gateway or a resolver. Hazard: see above
     #[arg(long)]
     override_lockout: bool,
+
+    /// On a host that takes signed policies only: put it in force without a signature, for a while. The kernel goes back
+    /// to the signed policy by itself; it cannot be confirmed, is recorded, and is gone after a reboot
+    #[arg(long, requires = "reason", conflicts_with_all = ["confirm", "no_confirm"])]
+    break_glass: bool,
+
+    /// Why the glass is broken
+    #[arg(long, value_name = "TEXT", requires = "break_glass")]
+    reason: Option<String>,
+
+    /// For how long the glass is broken, at most 24h [default: 1h]
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_span, requires = "break_glass")]
+    span: Option<Duration>,
 }
 
 impl Apply {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let file = self.file.display().to_string();
-        let text = check::policy_text(&self.file)?;
+        let PolicyFile { file, text, lists } = PolicyFile::read(&self.file)?;
         let confirm = self.confirm_window(io::stdin().is_terminal());
         let request = ApplyRequest {
             file,
             text,
+            lists,
             confirm_s: confirm.map(|span| span.as_secs()),
             override_lockout: self.override_lockout,
             ssh_peer: remote::ssh_peer(),
+            break_glass: self.reason.clone().map(|reason| BreakGlassRequest {
+                reason,
+                for_s: self.span.unwrap_or(BREAK_GLASS).as_secs(),
+            }),
         };
         let applied: Applied =
             remote::with_daemon(globals, async |client| client.post("/v1/apply", &request).await)?;
@@ -56,6 +78,9 @@ impl Apply {
     }
 
     fn confirm_window(&self, is_terminal: bool) -> Option<Duration> {
+        if self.break_glass {
+            return None;
+        }
         match (self.confirm, self.no_confirm, is_terminal) {
             (Some(span), _, _) => Some(span),
             (None, false, true) => Some(TERMINAL_CONFIRM),
@@ -102,6 +127,9 @@ mod tests {
             confirm: confirm.map(Duration::from_secs),
             no_confirm,
             override_lockout: false,
+            break_glass: false,
+            reason: None,
+            span: None,
         };
         let seconds = |verb: Apply, is_terminal| verb.confirm_window(is_terminal).map(|span| span.as_secs());
         assert_eq!(seconds(verb(None, false), true), Some(120));

@@ -1,25 +1,19 @@
 //! `cordon check`.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc};
 
 use probe_common::{Action, Decision, profile};
 use serde::Serialize;
 
-use super::{Globals, output};
+use super::{Globals, output, policy_file::PolicyFile};
 use crate::{
     compile::Image,
     daemon::{
-        Refusal, build,
+        build,
         settings::{Settings, count},
     },
     diagnostic::Diagnostic,
     geo::{self, GeoSource, Location},
-    input,
     instant::Instant,
 };
 
@@ -61,9 +55,9 @@ struct Places {
 impl Check {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let settings = globals.settings_or_defaults()?;
-        let file = self.file.display().to_string();
-        let text = policy_text(&self.file)?;
-        let (policy, warnings) = build::parse_policy(&file, &text)?;
+        let PolicyFile { file, text, lists } = PolicyFile::read(&self.file)?;
+        let lists = build::read_lists(&file, &lists)?;
+        let (policy, warnings) = build::parse_policy(&file, &text, lists)?;
         let location = location(&settings)?;
         let now = Instant::now();
         let (image, diagnostics) =
@@ -90,11 +84,6 @@ impl Check {
         output::print(globals.output, &checked, render)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Reads a policy file.
-pub(super) fn policy_text(file: &Path) -> Result<String, Refusal> {
-    input::read_text(file).map_err(|error| error.refusal("the policy"))
 }
 
 /// Loads the database of the host file.

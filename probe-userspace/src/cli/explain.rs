@@ -11,7 +11,9 @@ use probe_common::Action;
 use super::{
     Format, Globals, check,
     heading::{HeadingArgs, url_query},
-    output, remote,
+    output,
+    policy_file::PolicyFile,
+    remote,
 };
 use crate::{
     compile::{Heading, Query},
@@ -61,9 +63,9 @@ impl Explain {
 
     fn offline(&self, globals: &Globals, file: &Path, heading: Heading) -> anyhow::Result<ExitCode> {
         let settings = globals.settings_or_defaults()?;
-        let name = file.display().to_string();
-        let text = check::policy_text(file)?;
-        let (policy, warnings) = build::parse_policy(&name, &text)?;
+        let PolicyFile { file, text, lists } = PolicyFile::read(file)?;
+        let lists = build::read_lists(&file, &lists)?;
+        let (policy, warnings) = build::parse_policy(&file, &text, lists)?;
         let location = check::location(&settings)?;
         let now = self.at.unwrap_or_else(Instant::now);
         let (image, _) =

@@ -10,13 +10,16 @@ mod exempt;
 mod explain;
 mod halt;
 mod heading;
+mod history;
 mod init;
 mod key;
 mod lift;
 mod observe;
 mod output;
+mod policy_file;
 mod remote;
 mod resume;
+mod rollback;
 mod run;
 mod span;
 mod status;
@@ -79,6 +82,8 @@ enum Command {
     Check(check::Check),
     Apply(apply::Apply),
     Confirm(confirm::Confirm),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Status(status::StatusVerb),
     Explain(explain::Explain),
     Halt(halt::Halt),
@@ -98,6 +103,7 @@ impl Cli {
     fn resolved(mut self) -> Self {
         let is_json = match &self.command {
             Command::Watch(verb) => verb.json,
+            Command::History(verb) => verb.json,
             Command::Audit(verb) => verb.is_json(),
             Command::Exempt(verb) => verb.is_json(),
             _ => false,
@@ -157,6 +163,8 @@ impl Command {
             Self::Check(verb) => verb.execute(globals),
             Self::Apply(verb) => verb.execute(globals),
             Self::Confirm(verb) => verb.execute(globals),
+            Self::History(verb) => verb.execute(globals),
+            Self::Rollback(verb) => verb.execute(globals),
             Self::Status(verb) => verb.execute(globals),
             Self::Explain(verb) => verb.execute(globals),
             Self::Halt(verb) => verb.execute(globals),

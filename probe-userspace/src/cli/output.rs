@@ -57,7 +57,10 @@ pub(super) fn print_error(format: Format, error: &anyhow::Error) {
         Format::Text => print_remarks(format, diagnostics)
             .and_then(|()| writeln!(io::stderr().lock(), "error: {error:#}")),
         Format::Json => {
-            let value = serde_json::json!({ "error": format!("{error:#}"), "diagnostics": diagnostics });
+            let mut value = serde_json::json!({ "error": format!("{error:#}"), "diagnostics": diagnostics });
+            if let Some(reason) = refusal.and_then(|refusal| refusal.reason.as_ref()) {
+                value["reason"] = reason.as_str().into();
+            }
             // One line: it may come behind other lines of JSON.
             writeln!(io::stdout().lock(), "{value}")
         }

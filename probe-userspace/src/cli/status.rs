@@ -122,6 +122,22 @@ fn details(status: &Status) -> Vec<Vec<String>> {
             format!("{}, sha256 {}", policy.name, short(&policy.sha256)),
         );
     }
+    if let Some(bundle) = &status.bundle {
+        add(
+            "bundle",
+            format!(
+                "{} revision {}, issued {}, ends {}, sha256 {}",
+                bundle.name,
+                bundle.revision,
+                bundle.issued,
+                bundle.expires,
+                short(&bundle.digest.to_string())
+            ),
+        );
+    }
+    if status.managed {
+        add("managed", "takes signed policies only".to_owned());
+    }
     for order in &status.orders {
         add("order", format!("{} ({})", order.id, order.authority));
     }

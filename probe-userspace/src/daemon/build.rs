@@ -1,18 +1,19 @@
 //! Policy text to image, with one answer for everything that can be wrong with it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Refusal,
     settings::{count, n_errors},
 };
 use crate::{
+    bundle::read_list_texts,
     compile::{self, FrameSettings, Image},
     diagnostic::{Diagnostic, Severity},
     exemption::KnownLifts,
     geo::Location,
     instant::Instant,
-    policy::{self, Amendments, Policy},
+    policy::{self, Amendments, Beside, NamedLists, Policy},
 };
 
 /// A policy that lets everything pass: what `observe` counts with, and what an unconfirmed first policy reverts to.
@@ -22,9 +23,10 @@ pub const PASS_EVERYTHING: &str =
 /// What that policy is called where a file is named.
 pub const BASELINE: &str = "pass-everything";
 
-/// Parses a policy.
-pub fn parse_policy(file: &str, text: &str) -> Result<(Policy, Vec<Diagnostic>), Refusal> {
-    let (policy, diagnostics) = policy::parse(file, text);
+/// Parses a policy with the lists that it may name.
+pub fn parse_policy(file: &str, text: &str, lists: NamedLists) -> Result<(Policy, Vec<Diagnostic>), Refusal> {
+    let beside = Beside { lists, name: None };
+    let (policy, diagnostics) = policy::parse_with(file, text, &beside);
     match policy {
         Some(policy) => Ok((policy, diagnostics)),
         None => Err(refused(file, diagnostics)),
@@ -63,6 +65,14 @@ pub fn compile_with_lifts(
     }
 }
 
+/// Reads the lists of a plain policy, by name and text.
+pub fn read_lists(file: &str, texts: &BTreeMap<String, String>) -> Result<NamedLists, Refusal> {
+    read_list_texts(texts).map_err(|remarks| {
+        let n = count(n_errors(&remarks), "error");
+        Refusal::input(format!("the lists of {file} have {n}"), remarks)
+    })
+}
+
 /// Compiles a policy that compiles by itself, as amended. Its tests are about the policy and not about what is changed in
 /// it for a time.
 pub fn compile_amended(
@@ -80,11 +90,11 @@ pub fn compile_amended(
     Ok(image)
 }
 
-/// Both steps for a policy that was accepted before, as amended. Its tests were for its author: by now the database may
+/// Compiles a policy that was accepted before, as amended. Its tests were for its author: by now the database may
 /// be another one, and a host is better off with the policy than without. Those that fail are given besides.
 /// `lifts` is asked for the lifts that the policy is to know.
 pub fn build_accepted(
-    file: &str,
+    policy: Policy,
     text: &str,
     location: &Arc<Location>,
     as_of: Instant,
@@ -92,7 +102,6 @@ pub fn build_accepted(
     amendments: &Amendments,
     lifts: impl FnOnce(&Policy) -> KnownLifts,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (policy, _) = parse_policy(file, text)?;
     let lifts = lifts(&policy);
     if policy.tests.is_empty() {
         let image = compile_amended(policy, text, location, as_of, frame, amendments, &lifts)?;
@@ -117,7 +126,7 @@ pub fn build(
     now: Instant,
     frame: &FrameSettings,
 ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
-    let (policy, diagnostics) = parse_policy(file, text)?;
+    let (policy, diagnostics) = parse_policy(file, text, NamedLists::new())?;
     compile_policy(&policy, text, location, now, frame, diagnostics)
 }
 

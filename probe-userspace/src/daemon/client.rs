@@ -82,6 +82,15 @@ impl Client {
         self.send(request).await
     }
 
+    /// Sends bytes.
+    pub async fn send_bytes<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<T> {
+        let request = Request::post(path)
+            .header("host", "cordon")
+            .header("content-type", "application/octet-stream")
+            .body(Full::from(bytes))?;
+        self.send(request).await
+    }
+
     /// Asks for an answer that comes line by line and does not end.
     pub async fn lines(&self, path: &str) -> anyhow::Result<Lines> {
         let request = Request::get(path)

@@ -12,6 +12,10 @@ mod endpoints;
 mod engine;
 mod events;
 pub mod fixed;
+mod history;
+mod incoming;
+mod kept;
+mod marks;
 pub mod offline;
 pub mod preflight;
 mod problems;
@@ -22,9 +26,11 @@ mod server;
 mod server_tests;
 pub mod settings;
 mod store;
+mod stored_policy;
 pub mod surroundings;
 #[cfg(test)]
 mod test_policy;
+mod upload;
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 

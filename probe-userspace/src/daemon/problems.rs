@@ -7,6 +7,18 @@ use std::collections::BTreeMap;
 pub enum Topic {
     /// The policy in force.
     Policy,
+    /// The policy in force has ended.
+    Expired,
+    /// Nobody signed the policy in force.
+    BreakGlass,
+    /// The trusted keys.
+    Trust,
+    /// How far this host has come: see [`super::marks`].
+    Marks,
+    /// What was in force when.
+    History,
+    /// The directory that bundles are moved into.
+    Incoming,
     /// Tests of the policy in force that do not hold any more.
     Tests,
     /// The GeoIP database.

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::Diagnostic;
+use crate::{
+    bundle::{Reason, Rejected},
+    diagnostic::Diagnostic,
+};
 
 /// A refusal, as the control API sends it and as the command line prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,9 @@ pub struct Refusal {
     pub status: u16,
     /// What is wrong, with the fix. No final full stop.
     pub error: String,
+    /// Why a bundle was rejected, in one word: see [`Reason`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Remarks on the input, if that is what is wrong.
     #[serde(default)]
     pub diagnostics: Vec<Diagnostic>,
@@ -25,6 +31,7 @@ impl Refusal {
         Self {
             status: 422,
             error: error.into(),
+            reason: None,
             diagnostics,
         }
     }
@@ -32,6 +39,33 @@ impl Refusal {
     /// The request does not fit the state the daemon is in.
     pub fn conflict(error: impl Into<String>) -> Self {
         Self::with_status(409, error)
+    }
+
+    /// A bundle is rejected.
+    pub fn rejected(file: &str, rejected: Rejected) -> Self {
+        let status = match rejected.reason {
+            Reason::OlderRevision
+            | Reason::SameRevisionOtherContent
+            | Reason::OtherName
+            | Reason::Lockout => 409,
+            _ => 422,
+        };
+        Self {
+            status,
+            reason: Some(rejected.reason.code().to_owned()),
+            ..Self::input(
+                format!("{file} is refused: {}", rejected.reason),
+                rejected.remarks,
+            )
+        }
+    }
+
+    /// The same refusal as the rejection of a bundle.
+    pub fn because(self, reason: Reason) -> Self {
+        Self {
+            reason: Some(reason.code().to_owned()),
+            ..self
+        }
     }
 
     /// Something failed on the way: kernel, disk, database.
@@ -56,6 +90,7 @@ impl Refusal {
         Self {
             status,
             error: error.into(),
+            reason: None,
             diagnostics: Vec::new(),
         }
     }

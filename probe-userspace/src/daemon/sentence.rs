@@ -9,7 +9,14 @@ use super::{
 pub fn sentence(status: &Status) -> String {
     let what = match (&status.policy, &status.generation) {
         (Some(policy), Some(generation)) => {
-            format!("policy {} (generation {})", policy.name, generation.number)
+            let revision = status
+                .bundle
+                .as_ref()
+                .map_or_else(String::new, |bundle| format!("revision {}, ", bundle.revision));
+            format!(
+                "policy {} ({revision}generation {})",
+                policy.name, generation.number
+            )
         }
         (Some(policy), None) => format!("policy {}", policy.name),
         (None, Some(generation)) => format!("a policy that is not stored (generation {})", generation.number),
@@ -64,7 +71,12 @@ pub fn sentence(status: &Status) -> String {
         let until = end(lift.until.as_ref(), "until it is ended");
         sentence.push_str(&format!("; order {} lifted {until}", lift.order));
     }
-    if let Some(left_s) = status.confirm_left_s {
+    if let Some(break_glass) = &status.break_glass {
+        sentence.push_str(&format!(
+            "; BREAK-GLASS until {} by {}: {}",
+            break_glass.until, break_glass.actor, break_glass.reason
+        ));
+    } else if let Some(left_s) = status.confirm_left_s {
         sentence.push_str(&format!("; reverts in {left_s} s unless confirmed"));
     }
     sentence
@@ -91,7 +103,12 @@ fn interfaces(interfaces: &[Interface]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::api::{Database, Generation, Halted, PolicyRef};
+    use crate::{
+        audit::Actor,
+        bundle::Digest,
+        daemon::api::{BreakGlassState, BundleRef, Database, Generation, Halted, PolicyRef},
+        instant::Instant,
+    };
 
     fn status() -> Status {
         let interface = |ifname: &str, mode: &str| Interface {
@@ -172,6 +189,39 @@ mod tests {
         );
         assert!(
             sentence.ends_with("reverts in 77 s unless confirmed"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn a_policy_that_nobody_signed_is_told_with_its_reason() {
+        let mut status = status();
+        status.confirm_left_s = Some(77);
+        status.break_glass = Some(BreakGlassState {
+            reason: "signers on a plane".to_owned(),
+            actor: Actor::Local { uid: 0 },
+            until: Instant(1_800_000_000),
+        });
+        let sentence = sentence(&status);
+        assert!(
+            sentence.ends_with("; BREAK-GLASS until 2027-01-15T08:00:00Z by user 0: signers on a plane"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn the_revision_of_a_signed_policy_is_told() {
+        let mut status = status();
+        status.bundle = Some(BundleRef {
+            name: "edge".to_owned(),
+            revision: 7,
+            digest: Digest::of(b""),
+            issued: Instant(0),
+            expires: Instant(1),
+        });
+        let sentence = sentence(&status);
+        assert!(
+            sentence.contains("block-list (revision 7, generation 42)"),
             "{sentence}"
         );
     }

@@ -35,11 +35,12 @@ use super::{
     Refusal,
     api::{
         AddRequest, ApplyRequest, EventQuery, Exempted, ExemptionQuery, Exemptions, ExplainQuery,
-        HaltRequest, LiftRequest, MAX_BODY_BYTES, RemoveQuery, RenewRequest, ResumeRequest, Status,
-        SyncQuery, Synced, UnliftRequest,
+        HaltRequest, LiftRequest, MAX_BODY_BYTES, RemoveQuery, RenewRequest, ResumeRequest, RollbackRequest,
+        Status, SyncQuery, Synced, UnliftRequest, UnmanageRequest,
     },
     engine::{Event, ExemptEvent, Handle, Reply},
     events::Filter,
+    upload::{self, Room},
 };
 use crate::{audit::Actor, exemption::limits::MAX_FILE_BYTES};
 
@@ -54,7 +55,7 @@ const GROUP: &str = "cordon";
 
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
-struct Caller {
+pub(super) struct Caller {
     uid: u32,
 }
 
@@ -66,7 +67,7 @@ impl Caller {
     }
 
     /// Root and the daemon's own user may change things. Others got here because the socket's group lets them.
-    fn may_change(self) -> Result<Actor, Refusal> {
+    pub(super) fn may_change(self) -> Result<Actor, Refusal> {
         if self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw() {
             Ok(Actor::Local { uid: self.uid })
         } else {
@@ -161,6 +162,9 @@ fn router(handle: Handle) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/apply", post(apply))
         .route("/v1/confirm", post(confirm))
+        .route("/v1/history", get(history))
+        .route("/v1/rollback", post(rollback))
+        .route("/v1/unmanage", post(unmanage))
         .route("/v1/halt", post(halt))
         .route("/v1/resume", post(resume))
         .route(
@@ -173,10 +177,16 @@ fn router(handle: Handle) -> Router {
         .fallback(|| async { Refusal::with_status(404, "no such path in the control API, version 1") })
         .method_not_allowed_fallback(|| async { Refusal::with_status(405, "wrong method for this path") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // It has a limit of its own.
+        .route(
+            "/v1/bundles",
+            post(upload::push).layer(DefaultBodyLimit::disable()),
+        )
+        .layer(Extension(Room::default()))
         .with_state(handle)
 }
 
-type Answer<T> = Result<Json<T>, Refusal>;
+pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
 async fn status(State(handle): State<Handle>) -> Json<Status> {
     let snapshot = Arc::clone(&handle.snapshot.borrow());
@@ -230,6 +240,30 @@ async fn confirm(
 ) -> Answer<super::api::Confirmed> {
     let actor = caller.may_change()?;
     ask(&handle, |reply| Event::Confirm(actor, reply)).await
+}
+
+async fn history(State(handle): State<Handle>) -> Answer<super::api::HistoryReply> {
+    ask(&handle, Event::History).await
+}
+
+async fn rollback(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::RolledBack> {
+    let actor = caller.may_change()?;
+    let request: RollbackRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Rollback(request, actor, reply)).await
+}
+
+async fn unmanage(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<super::api::Unmanaged> {
+    let actor = caller.may_change()?;
+    let request: UnmanageRequest = read_json(body).await?;
+    ask(&handle, |reply| Event::Unmanage(request, actor, reply)).await
 }
 
 async fn halt(
@@ -337,7 +371,7 @@ async fn sync_exemptions(
 }
 
 /// Sends an event and waits for its answer.
-async fn ask<T: Serialize>(handle: &Handle, event: impl FnOnce(Reply<T>) -> Event) -> Answer<T> {
+pub(super) async fn ask<T: Serialize>(handle: &Handle, event: impl FnOnce(Reply<T>) -> Event) -> Answer<T> {
     let stopping = || Refusal::with_status(503, "the daemon is stopping");
     let (reply, answer) = oneshot::channel();
     handle.events.send(event(reply)).await.map_err(|_| stopping())?;

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Refusal;
 use crate::{
+    bundle::HostIdentity,
     diagnostic::{Diagnostic, Severity},
     geo::GeoChoice,
     host::{self, Host},
@@ -101,6 +102,22 @@ impl Settings {
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join("control.sock")
+    }
+
+    /// Directory of trusted keys.
+    pub fn keys_dir(&self) -> PathBuf {
+        self.state_dir.join("keys")
+    }
+
+    /// What targets of bundles call this host.
+    pub fn identity(&self) -> HostIdentity {
+        let name = self.host.host_name.as_ref().map(|name| name.value.clone());
+        let system = || nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+        HostIdentity {
+            // A host without a name matches no pattern but `*`.
+            name: name.unwrap_or_else(|| system().unwrap_or_default()),
+            labels: self.host.labels.clone(),
+        }
     }
 
     /// The database to use.

@@ -15,8 +15,10 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::amendments::StoredAmendments;
+pub use super::stored_policy::{Origin, StoredPolicy};
 use crate::{
     audit::Actor,
+    bundle::Digest,
     durable::{self, Existing},
     exemption::Keys,
     instant::Instant,
@@ -28,23 +30,6 @@ const STATE: &str = "state.json";
 const COUNTERS: &str = "counters.json";
 const EXEMPTIONS: &str = "exemptions.jsonl";
 const LIFT_KEYS: &str = "lift-keys.json";
-
-/// A stored policy begins with this, the instant at which it was accepted, `FROM` and the file it came from.
-const ACCEPTED: &str = "# cordon: accepted ";
-const FROM: &str = " from ";
-
-/// A stored policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredPolicy {
-    /// Name of the file that was applied; it may be the policy's name.
-    pub file: String,
-    /// The text as it was applied.
-    pub text: String,
-    /// The instant it was compiled at. Compiling it again as of then gives the same image, whatever has begun or
-    /// ended since: what is pinned is recognised, and a `[[test]]` that held then refuses nothing after a boot.
-    /// `None`: the file was not written by cordon.
-    pub accepted: Option<Instant>,
-}
 
 /// The state directory.
 #[derive(Clone, Debug)]
@@ -71,6 +56,30 @@ pub struct HostState {
     /// Lifts and halts of services.
     #[serde(default)]
     pub amendments: StoredAmendments,
+    /// Since when this host takes signed policies only. It outlives the last trusted key.
+    #[serde(default)]
+    pub managed: Option<Instant>,
+    /// Ids of the keys that were trusted when the daemon looked last.
+    #[serde(default)]
+    pub trusted: Vec<String>,
+    /// The policy in force that nobody signed.
+    #[serde(default)]
+    pub break_glass: Option<BreakGlass>,
+    /// The bundle that was seen to have ended, by the digest of its payload. A clock that is set back later does not
+    /// make it good again.
+    #[serde(default)]
+    pub expired: Option<Digest>,
+}
+
+/// A policy that nobody signed is in force, until the kernel goes back to the signed one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakGlass {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub actor: Actor,
+    /// The end, by the clock when it began.
+    pub until: Instant,
 }
 
 impl HostState {
@@ -116,44 +125,6 @@ pub struct StoredHalt {
     /// Who; absent: not known.
     #[serde(default)]
     pub actor: Option<Actor>,
-}
-
-impl StoredPolicy {
-    /// A policy that is accepted now; `file` is what its author called it.
-    pub fn accepted(file: &str, text: &str, now: Instant) -> Self {
-        let name = Path::new(file).file_name().map(|name| name.to_string_lossy());
-        let name = name.filter(|name| !name.contains(char::is_control));
-        Self {
-            file: name.map_or_else(|| POLICY.to_owned(), std::borrow::Cow::into_owned),
-            text: text.to_owned(),
-            accepted: Some(now),
-        }
-    }
-
-    fn to_file(&self) -> String {
-        match self.accepted {
-            Some(accepted) => format!("{ACCEPTED}{accepted}{FROM}{}\n{}", self.file, self.text),
-            None => self.text.clone(),
-        }
-    }
-
-    fn from_file(content: &str) -> Self {
-        let header = content.split_once('\n').and_then(|(first, text)| {
-            let (accepted, file) = first.strip_prefix(ACCEPTED)?.split_once(FROM)?;
-            let accepted = Some(Instant::parse(accepted).ok()?);
-            Some(Self {
-                file: file.to_owned(),
-                text: text.to_owned(),
-                accepted,
-            })
-        });
-        let foreign = || Self {
-            file: POLICY.to_owned(),
-            text: content.to_owned(),
-            accepted: None,
-        };
-        header.unwrap_or_else(foreign)
-    }
 }
 
 impl Store {
@@ -304,7 +275,64 @@ impl Store {
         self.write(LIFT_KEYS, &keys.to_json()?)
     }
 
-    fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
+    /// Path of a file, for remarks.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A store in a directory within this one.
+    pub fn within(&self, name: &str) -> Self {
+        Self::new(&self.dir.join(name))
+    }
+
+    /// The names of its files; none if the directory is not there. Those that are still being written are left out.
+    pub fn names(&self) -> anyhow::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.dir.display())),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot read {}", self.dir.display()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Size of a file.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        fs::symlink_metadata(self.path(name))
+            .ok()
+            .map(|metadata| metadata.len())
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
+        }
+    }
+
+    /// The bytes of a file.
+    pub fn read_bytes(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// The text of a file.
+    pub fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
         let path = self.dir.join(name);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
@@ -318,7 +346,8 @@ impl Store {
             .with_context(|| format!("cannot make the state directory {}", self.dir.display()))
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    /// Writes a file: afterwards it has the old content or the new one.
+    pub fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         self.make_dir()?;
         let path = self.dir.join(name);
         durable::write(&path, content, 0o640, Existing::Replace)
@@ -405,6 +434,16 @@ mod tests {
         let stored = store.policy().unwrap().unwrap();
         assert_eq!(stored.accepted, None);
         assert_eq!(stored.text, "# cordon: accepted some day\nversion = 1\n");
+    }
+
+    #[test]
+    fn a_state_file_of_an_older_cordon_is_read() {
+        let (_dir, store) = store();
+        store
+            .write(STATE, br#"{"halted":null,"reverted":"one"}"#)
+            .unwrap();
+        let state = store.host_state().unwrap();
+        assert_eq!((state.reverted.as_deref(), state.managed), (Some("one"), None));
     }
 
     #[test]

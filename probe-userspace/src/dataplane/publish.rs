@@ -278,6 +278,27 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Makes the previous generation the one in force, and the one in force the previous one: nothing is loaded. With
+    /// `confirm`, the kernel itself takes it back after that time unless [`Self::confirm`] is called. Not while a
+    /// generation waits to be confirmed.
+    pub fn flip(&mut self, confirm: Option<Duration>) -> Result<(), DataplaneError> {
+        let word = self.shared.word();
+        let Some(previous) = self.generation(word.previous).filter(|_| word.deadline_s == 0) else {
+            return Err(DataplaneError::NothingToRevertTo);
+        };
+        self.prepare(previous.meta.needs)?;
+        let deadline_s = confirm.map(|confirm| deadline_s(sys::boot_ns(), confirm));
+        self.shared.store_word(StateWord {
+            active: word.previous,
+            previous: word.active,
+            deadline_s: deadline_s.unwrap_or(0),
+        });
+        if let Err(error) = self.update_links() {
+            tracing::warn!("an interface still runs an earlier entry program: {error}");
+        }
+        Ok(())
+    }
+
     /// Frees generations that the state word no longer names, once no program runs them any more, and adds
     /// their counters to the totals. The daemon calls it every second.
     pub fn tidy(&mut self) -> Result<(), DataplaneError> {

@@ -85,6 +85,17 @@ pub struct GeoSource {
     pub attribution: Option<String>,
 }
 
+impl GeoSource {
+    /// What a bundle's `[database]` calls it: its type in lower-case letters, digits, `-`, `_` and `.`.
+    pub fn plain_name(&self) -> String {
+        let plain = |c: char| match c.to_ascii_lowercase() {
+            c if c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.') => c,
+            _ => '-',
+        };
+        self.database_type.chars().map(plain).collect()
+    }
+}
+
 /// A compiled database: the same class for every address in the kernel's prefixes and in the oracle's ranges.
 #[derive(Clone, Debug)]
 pub struct Location {

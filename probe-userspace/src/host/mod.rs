@@ -4,6 +4,7 @@
 mod endpoints;
 mod failsafe;
 mod frame;
+mod identity;
 mod number;
 #[cfg(test)]
 mod tests;
@@ -90,6 +91,10 @@ impl Default for TableSizes {
 pub struct Host {
     /// The file as the user named it.
     pub file: String,
+    /// `host_name`: what targets of bundles call this host; absent: its system's name.
+    pub host_name: Option<Located<String>>,
+    /// `labels`: what targets of bundles ask for besides.
+    pub labels: BTreeMap<String, String>,
     /// `interfaces`: names.
     pub interfaces: Vec<Located<String>>,
     /// `[[failsafe]]`: prefixes that no policy can block, each with the comment that says whose they are.
@@ -147,6 +152,8 @@ pub enum FieldChoice {
 const ROOT: Shape = Shape {
     label: "the host file",
     keys: &[
+        Key::optional("host_name"),
+        Key::optional("labels"),
         Key::optional("interfaces"),
         Key::optional("database"),
         Key::optional("country_field"),
@@ -171,6 +178,9 @@ const ROOT: Shape = Shape {
     ],
     elsewhere: &[
         ("interface", "write `interfaces = [...]`"),
+        ("name", "write `host_name`"),
+        ("hostname", "write `host_name`"),
+        ("label", "write `labels = { site = \"fra\" }`"),
         ("mode", "write `xdp_mode`"),
         ("nat64_prefix", "write `nat64_prefixes = [...]`"),
         ("dhcp_server", "write `dhcp_servers = [...]`"),
@@ -253,6 +263,10 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
     let root = Table::root(document, tree, &ROOT);
     Host {
         file: document.file().to_owned(),
+        host_name: root.read(document, "host_name", identity::host_name),
+        labels: root
+            .read(document, "labels", identity::labels)
+            .unwrap_or_default(),
         interfaces: root.read(document, "interfaces", interfaces).unwrap_or_default(),
         failsafe: failsafe(document, &root),
         database: root.read(document, "database", absolute_path),

@@ -52,6 +52,25 @@ fn every_key_reaches_its_setting() {
 }
 
 #[test]
+fn a_host_has_a_name_and_labels_for_the_targets_of_bundles() {
+    let found = host("host_name = \"edge-1.fra\"\nlabels = { site = \"fra1\", tier = \"2\" }\n");
+    assert_eq!(found.host_name.unwrap().value, "edge-1.fra");
+    assert_eq!((found.labels["site"].as_str(), found.labels.len()), ("fra1", 2));
+    for (text, expected) in [
+        ("host_name = \"edge-*\"", "letters, digits"),
+        ("host_name = \"\"", "1 to 253"),
+        ("labels = { Site = \"fra1\" }", "a label is"),
+        ("labels = { site = \"a b\" }", "letters, digits"),
+        ("labels = [\"fra1\"]", "a table"),
+        ("name = \"edge-1\"", "unknown key"),
+    ] {
+        let (_, remarks) = parse("cordon.toml", text);
+        let remark = remarks[0].to_string();
+        assert!(remark.contains(expected), "{text}: {remark}");
+    }
+}
+
+#[test]
 fn what_is_only_odd_is_a_warning() {
     let (host, remarks) = parse(
         "cordon.toml",

@@ -6,12 +6,15 @@ use ipnet::IpNet;
 use probe_common::Decision;
 
 use super::{
-    Located,
+    Located, NamedLists,
     document::{Document, Node},
     limits::MAX_LISTED_PREFIXES,
     prefix::is_whole_family,
+    similar::similar,
+    table::Item,
+    value::string,
 };
-use crate::instant::Instant;
+use crate::{diagnostic::Diagnostic, instant::Instant};
 
 /// The list that a prefix stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +51,79 @@ pub(super) struct Meaning {
 }
 
 /// All prefixes seen so far. The kernel's table holds one value per prefix, so each may stand in one place only.
-#[derive(Default)]
-pub(super) struct Listed<'a> {
+pub(super) struct Listed<'a, 'n> {
+    /// Lists that entries name.
+    named: &'n NamedLists,
     meanings: Vec<Meaning>,
-    /// The index of its meaning, and its node.
+    /// The index of its meaning, and the node that brought it.
     prefixes: HashMap<IpNet, (usize, Node<'a>)>,
 }
 
-impl<'a> Listed<'a> {
+impl<'a, 'n> Listed<'a, 'n> {
+    /// Nothing yet; entries may name these lists.
+    pub fn new(named: &'n NamedLists) -> Self {
+        Self {
+            named,
+            meanings: Vec::new(),
+            prefixes: HashMap::new(),
+        }
+    }
+
+    /// The prefixes of the list that an entry names, without those that are not to be used, which are reported.
+    pub fn add_list(
+        &mut self,
+        document: &mut Document<'a>,
+        item: Item<'a>,
+        meaning_idx: usize,
+    ) -> Option<Vec<Located<IpNet>>> {
+        let name = string(document, item)?;
+        let Some(list) = self.named.get(name) else {
+            let (message, fix) = self.no_such_list(name);
+            document.error(item.node, message, fix);
+            return None;
+        };
+        if list.is_empty() {
+            let fix = "the entry does nothing until the list has prefixes";
+            document.warning(item.node, "the list is empty", fix);
+        }
+        let place = document.place(item.node);
+        let mut prefixes = Vec::with_capacity(list.len());
+        for prefix in list {
+            if self.prefixes.len() == MAX_LISTED_PREFIXES {
+                let message = format!(
+                    "with this list there are more than {MAX_LISTED_PREFIXES} prefixes in all lists together"
+                );
+                document.error(item.node, message, "aggregate adjacent prefixes");
+                return None;
+            }
+            let prefix = Located {
+                value: *prefix,
+                place: place.clone(),
+            };
+            if self.add(document, item.node, &prefix, meaning_idx) {
+                prefixes.push(prefix);
+            }
+        }
+        Some(prefixes)
+    }
+
+    fn no_such_list(&self, name: &str) -> (&'static str, String) {
+        const MAX_SHOWN: usize = 10;
+        let names = || self.named.keys().map(String::as_str);
+        let fix = if let Some(close) = similar(name, names()) {
+            format!("did you mean `{close}`?")
+        } else if self.named.is_empty() {
+            format!(
+                "there are no lists: put its prefixes into `lists/{name}.txt` beside the policy, one in each line"
+            )
+        } else {
+            let shown: Vec<&str> = names().take(MAX_SHOWN).collect();
+            let more = if names().count() > MAX_SHOWN { ", ..." } else { "" };
+            format!("lists that there are: {}{more}", shown.join(", "))
+        };
+        ("there is no such list", fix)
+    }
+
     /// Notes the meaning of an entry; prefixes refer to it by the index returned.
     pub fn add_meaning(&mut self, meaning: Meaning) -> usize {
         self.meanings.push(meaning);
@@ -89,25 +157,25 @@ impl<'a> Listed<'a> {
         let first = &self.meanings[first_idx];
         let line = document.place(first_node).line;
         let label = first.kind.label();
-        if *first == self.meanings[meaning_idx] {
-            document.warning(
-                node,
-                format!("the prefix is already in {label}, in line {line}"),
-                "remove one of the two",
-            );
+        // Of a list, the prefix tells more than its name.
+        let written = node.get_ref().as_str().filter(|text| text.contains('/'));
+        let value = written.map_or_else(|| prefix.value.to_string(), str::to_owned);
+        let place = prefix.place.clone();
+        let remark = if *first == self.meanings[meaning_idx] {
+            let message = format!("the prefix is already in {label}, in line {line}");
+            Diagnostic::warning(place, value, message, "remove one of the two")
         } else if first.kind == kind {
-            document.error(
-                node,
-                format!("the prefix is already in {label} with another end, other orders or other phases, in line {line}"),
-                "keep one of the two: a prefix has one meaning",
+            let message = format!(
+                "the prefix is already in {label} with another end, other orders or other phases, in line {line}"
             );
+            let fix = "keep one of the two: a prefix has one meaning";
+            Diagnostic::error(place, value, message, fix)
         } else {
-            document.error(
-                node,
-                format!("the prefix is already in {label}, in line {line}, with another meaning"),
-                "keep one of the two: a prefix has one meaning",
-            );
-        }
+            let message = format!("the prefix is already in {label}, in line {line}, with another meaning");
+            let fix = "keep one of the two: a prefix has one meaning";
+            Diagnostic::error(place, value, message, fix)
+        };
+        document.remark(remark);
         false
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Deny, Exemption, Located, Phase, PrefixList,
+    Deny, Exemption, Located, NamedLists, Phase, PrefixList,
     action::Actions,
     document::{Document, Node},
     limits::MAX_LISTED_PREFIXES,
@@ -23,7 +23,8 @@ const WHY_REASON: &str = "whoever reads the list later must know why";
 const ADD_REASON: &str = "add `reason = \"...\"`";
 
 const LIST_KEYS: &[Key] = &[
-    Key::mandatory("prefixes", WHY_PREFIXES, ADD_PREFIXES),
+    Key::optional("prefixes"),
+    Key::optional("list"),
     Key::mandatory("reason", WHY_REASON, ADD_REASON),
     Key::optional("until"),
 ];
@@ -42,6 +43,7 @@ const DENY: Shape = Shape {
 
 const LIST_ELSEWHERE: &[(&str, &str)] = &[
     ("prefix", "write `prefixes = [...]`"),
+    ("lists", "write `list = \"...\"`: one list in each entry"),
     (
         "countries",
         "prefix lists are about prefixes; write countries in an `[[order.rule]]`",
@@ -62,7 +64,8 @@ const LIST_ELSEWHERE: &[(&str, &str)] = &[
 const EXEMPTION: Shape = Shape {
     label: "[[exemption]]",
     keys: &[
-        Key::mandatory("prefixes", WHY_PREFIXES, ADD_PREFIXES),
+        Key::optional("prefixes"),
+        Key::optional("list"),
         Key::mandatory(
             "reference",
             "it ties the exemption to the case it was granted in",
@@ -75,6 +78,7 @@ const EXEMPTION: Shape = Shape {
     ],
     elsewhere: &[
         ("prefix", "write `prefixes = [...]`"),
+        ("lists", "write `list = \"...\"`: one list in each entry"),
         ("order", "write `orders = [\"...\"]`"),
         ("phase", "write `phases = [...]`"),
         (
@@ -109,8 +113,9 @@ pub(super) fn read_lists<'a>(
     root: &Table<'a>,
     order_ids: &BTreeMap<String, u32>,
     actions: &Actions,
+    named: &NamedLists,
 ) -> Lists {
-    let mut listed = Listed::default();
+    let mut listed = Listed::new(named);
     let allows = read_prefix_lists(document, root, "allow", &ALLOW, ListKind::Allow, &mut listed);
     let denies = read_prefix_lists(document, root, "deny", &DENY, ListKind::Deny, &mut listed);
     let exemptions = read_exemptions(document, root, order_ids, actions, &mut listed);
@@ -127,7 +132,7 @@ fn read_prefix_lists<'a>(
     key: &'static str,
     shape: &Shape,
     kind: ListKind,
-    listed: &mut Listed<'a>,
+    listed: &mut Listed<'a, '_>,
 ) -> Vec<PrefixList> {
     let mut lists = Vec::new();
     for item in root.tables(document, key, shape.label, MAX_LISTED_PREFIXES) {
@@ -142,9 +147,7 @@ fn read_prefix_lists<'a>(
             orders: None,
             phases: Vec::new(),
         };
-        let prefixes = table.read(document, "prefixes", |document, item| {
-            read_prefixes(document, item, meaning, listed)
-        });
+        let prefixes = read_sources(document, &table, shape.label, meaning, listed);
         if let (Some(reason), Some(prefixes)) = (reason, prefixes) {
             lists.push(PrefixList {
                 prefixes,
@@ -161,7 +164,7 @@ fn read_exemptions<'a>(
     root: &Table<'a>,
     order_ids: &BTreeMap<String, u32>,
     actions: &Actions,
-    listed: &mut Listed<'a>,
+    listed: &mut Listed<'a, '_>,
 ) -> Vec<Exemption> {
     let mut exemptions = Vec::new();
     for item in root.tables(document, "exemption", "[[exemption]]", MAX_LISTED_PREFIXES) {
@@ -194,9 +197,7 @@ fn read_exemptions<'a>(
                 .map(|phase| (phase.until.value, phase.decision))
                 .collect(),
         };
-        let prefixes = table.read(document, "prefixes", |document, item| {
-            read_prefixes(document, item, meaning, listed)
-        });
+        let prefixes = read_sources(document, &table, EXEMPTION.label, meaning, listed);
         if let (Some(prefixes), Some(reference), Some(reason), Some(until), Some(phases)) =
             (prefixes, reference, reason, until, phases)
         {
@@ -253,20 +254,42 @@ fn exemption_end<'a>(
     Some(until)
 }
 
-fn read_prefixes<'a>(
+/// The prefixes of an entry: those in the policy, and those of the list that it names.
+fn read_sources<'a>(
     document: &mut Document<'a>,
-    item: Item<'a>,
+    table: &Table<'a>,
+    label: &str,
     meaning: Meaning,
-    listed: &mut Listed<'a>,
+    listed: &mut Listed<'a, '_>,
 ) -> Option<Vec<Located<ipnet::IpNet>>> {
+    let (written, named) = (table.get("prefixes"), table.get("list"));
+    if written.is_none() && named.is_none() {
+        if !["prefixes", "list"]
+            .iter()
+            .any(|key| document.has_broken_line_for(key))
+        {
+            document.remark(Diagnostic::error(
+                table.place.clone(),
+                "",
+                format!("`prefixes` is missing in {label}: {WHY_PREFIXES}"),
+                ADD_PREFIXES,
+            ));
+        }
+        return None;
+    }
     let meaning = listed.add_meaning(meaning);
     let mut prefixes = Vec::new();
-    for element in list(document, item, "\"203.0.113.0/24\"")? {
-        if let Some(prefix) = prefix(document, element)
-            && listed.add(document, element.node, &prefix, meaning)
-        {
-            prefixes.push(prefix);
+    if let Some(item) = written {
+        for element in list(document, item, "\"203.0.113.0/24\"")? {
+            if let Some(prefix) = prefix(document, element)
+                && listed.add(document, element.node, &prefix, meaning)
+            {
+                prefixes.push(prefix);
+            }
         }
+    }
+    if let Some(item) = named {
+        prefixes.extend(listed.add_list(document, item, meaning)?);
     }
     Some(prefixes)
 }

@@ -36,10 +36,10 @@ pub(crate) use countries::similar_countries;
 pub use countries::{Country, countries, find_country};
 pub use groups::{BUILT_IN_GROUPS, BuiltInGroup};
 pub use model::{
-    Deny, Events, Exemption, Expectation, Located, Order, Phase, Policy, PrefixList, Rule, Selector,
-    SelectorItem, Service, Tier, Treatment,
+    Beside, Deny, Events, Exemption, Expectation, Located, NamedLists, Order, Phase, Policy, PrefixList,
+    Rule, Selector, SelectorItem, Service, Tier, Treatment,
 };
-pub use parse::parse;
+pub use parse::{named_lists, parse, parse_with};
 pub(crate) use prefix::parse_prefix;
 pub(crate) use similar::similar;
 pub use text::{decode, utf8};

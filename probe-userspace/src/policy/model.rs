@@ -1,11 +1,23 @@
 //! The policy as parsed: plain data, every value with the place it was written at.
 
-use std::{net::IpAddr, ops::RangeInclusive};
+use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive};
 
 use ipnet::IpNet;
 use probe_common::{Action, Decision};
 
 use crate::{diagnostic::Place, instant::Instant};
+
+/// Lists of prefixes that entries may name, by name: those of a bundle, or the files in `lists` beside a policy file.
+pub type NamedLists = BTreeMap<String, Vec<IpNet>>;
+
+/// What a policy's text refers to and does not hold itself.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// Lists that its entries may name.
+    pub lists: NamedLists,
+    /// What it is called if it does not say so itself; `None`: as its file.
+    pub name: Option<String>,
+}
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! Text to policy.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use probe_common::Decision;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Policy,
+    Beside, Policy,
     document::{Document, parse_tree},
     events::read_events,
     expectation::read_tests,
@@ -100,16 +100,37 @@ pub(super) const ABOVE_ALL_TABLES: &[(&str, &str)] = &[
 ];
 
 /// Parses a policy file. Gives all remarks in one pass; the policy is `None` if any of them is an error.
+/// A policy that names lists is refused: see [`parse_with`].
 pub fn parse(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
+    parse_with(file, text, &Beside::default())
+}
+
+/// As [`parse`], with what the policy may name.
+pub fn parse_with(file: &str, text: &str, beside: &Beside) -> (Option<Policy>, Vec<Diagnostic>) {
     let readable = Readable::new(text);
     let tree = parse_tree(&readable);
     let mut document = Document::new(file, text, &readable.errors);
-    let policy = read_policy(&mut document, &tree);
+    let policy = read_policy(&mut document, &tree, beside);
     let (refused, remarks) = document.finish();
     (policy.filter(|_| !refused), remarks)
 }
 
-fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option<Policy> {
+/// The names of the lists that a policy's entries name, as far as its text can be read.
+pub fn named_lists(text: &str) -> BTreeSet<String> {
+    let readable = Readable::new(text);
+    let tree = parse_tree(&readable);
+    let entries = ["allow", "deny", "exemption"]
+        .into_iter()
+        .filter_map(|key| tree.get(key)?.get_ref().as_array());
+    let names = entries.flat_map(|entries| {
+        entries
+            .iter()
+            .filter_map(|entry| entry.get_ref().as_table()?.get("list")?.get_ref().as_str())
+    });
+    names.map(str::to_owned).collect()
+}
+
+fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>, beside: &Beside) -> Option<Policy> {
     // A newer language may mean anything by its keys: judging them would only bury the one thing to say.
     if let Some(node) = tree.get("version") {
         let item = Item::value("version", node);
@@ -121,7 +142,7 @@ fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option
     let root = Table::root(document, tree, &ROOT);
     let name = match root.get("name") {
         Some(item) => text(document, item),
-        None => Some(stem(document.file())),
+        None => Some(beside.name.clone().unwrap_or_else(|| stem(document.file()))),
     };
     let (tiers, actions) = read_tiers(document, &root);
     let (services, service_names) = read_services(document, &root);
@@ -146,7 +167,7 @@ fn read_policy<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Option
         services: &service_names,
     };
     let orders = read_orders(document, &root, &names);
-    let lists = read_lists(document, &root, &orders.ids, &actions);
+    let lists = read_lists(document, &root, &orders.ids, &actions, &beside.lists);
     groups.remark_unused(document);
     actions.remark_unused(document);
     service_names.remark_unused(document);

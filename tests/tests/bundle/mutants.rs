@@ -72,14 +72,18 @@ fn seeded() -> Rng {
 fn mutants_signed_anew_are_refused_or_are_later_revisions() {
     let one = Signer::named("one");
     let mut rng = seeded();
-    let seeds = [Draft::policy(), Draft::geo()];
+    let seeds = [Draft::policy(), Draft::geo(), Draft::directive()];
     let hosts = seeds.each_ref().map(host_with);
     let before = peak_kib();
     let mut met: BTreeMap<Reason, usize> = BTreeMap::new();
     let (mut n_idle, mut n_taken) = (0, 0);
     for number in 0..n_mutants() {
         // Policy bundles have more to alter.
-        let which = usize::from(rng.below(5) == 0);
+        let which = match rng.below(6) {
+            0 => 1,
+            1 => 2,
+            _ => 0,
+        };
         let (seed, host) = (&seeds[which], &hosts[which]);
         let payload = mutant(seed, &mut rng);
         let bytes = RawBundle::signed(seed.kind_code(), payload.clone(), &[&one]).to_bytes();
@@ -123,10 +127,10 @@ fn mutants_signed_anew_are_refused_or_are_later_revisions() {
 fn mutants_altered_after_signing_are_refused() {
     let one = Signer::named("one");
     let mut rng = seeded();
-    let seeds =
-        [Draft::policy(), Draft::geo()].map(|seed| (seed.signed(&[&one]).to_bytes(), host_with(&seed)));
+    let seeds = [Draft::policy(), Draft::geo(), Draft::directive()]
+        .map(|seed| (seed.signed(&[&one]).to_bytes(), host_with(&seed)));
     for number in 0..n_mutants() {
-        let (seed, host) = &seeds[rng.below(2)];
+        let (seed, host) = &seeds[rng.below(3)];
         let mut bytes = seed.clone();
         for _ in 0..=rng.below(3) {
             // The first bytes decide most.
@@ -149,7 +153,11 @@ fn mutants_altered_after_signing_are_refused() {
 
 /// A host that has the original.
 fn host_with(seed: &Draft) -> Host {
-    let name = if seed.kind == "geo" { "country" } else { "edge" };
+    let name = match seed.kind.as_str() {
+        "geo" => "country",
+        "directive" => "duty",
+        _ => "edge",
+    };
     Host {
         mark: Some(Mark {
             name: name.to_owned(),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bundle::{GeoContent, PolicyContent, Target};
+use crate::bundle::{Content, DirectiveContent, GeoContent, PolicyContent, Target, Validity};
 
 const NOW: u32 = 1_800_000_000;
 const DAY: u32 = 86_400;
@@ -16,19 +16,21 @@ fn manifest(revision: u64) -> Manifest {
         min_cordon: Version::default(),
         change: "test".to_owned(),
         content: Content::Policy(PolicyContent {
-            not_before: None,
-            expires: Instant(NOW + DAY),
-            target: Target::default(),
+            validity: Validity {
+                not_before: None,
+                expires: Instant(NOW + DAY),
+                target: Target::default(),
+            },
             database: None,
         }),
         sections: Vec::new(),
     }
 }
 
-fn with_content(change: impl FnOnce(&mut PolicyContent)) -> Manifest {
+fn with_content(change: impl FnOnce(&mut Validity)) -> Manifest {
     let mut manifest = manifest(7);
     if let Content::Policy(content) = &mut manifest.content {
-        change(content);
+        change(&mut content.validity);
     }
     manifest
 }
@@ -226,4 +228,17 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_directive_ends_and_has_hosts_like_a_policy() {
+    let mut directive = with_content(|validity| validity.expires = Instant(NOW));
+    let Content::Policy(content) = directive.content else {
+        panic!("a policy");
+    };
+    directive.content = Content::Directive(DirectiveContent {
+        validity: content.validity,
+    });
+    let rejected = judge("x", &directive, Digest::of(b"new"), &situation(None)).unwrap_err();
+    assert_eq!(rejected.reason, Reason::Expired);
 }

@@ -44,19 +44,37 @@ pub enum Content {
     Policy(PolicyContent),
     /// A geo database.
     Geo(GeoContent),
+    /// A directive.
+    Directive(DirectiveContent),
 }
 
-/// What the manifest of a policy bundle has besides.
+/// When a bundle may be taken, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PolicyContent {
+pub struct Validity {
     /// Begin of its validity; `None`: it is valid from its issue on.
     pub not_before: Option<Instant>,
     /// End of its validity (exclusive). A policy in force stays in force beyond; a host just says so.
     pub expires: Instant,
     /// Which hosts it is for.
     pub target: Target,
+}
+
+/// What the manifest of a policy bundle has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyContent {
+    /// When it may be taken, and by whom.
+    #[serde(flatten)]
+    pub validity: Validity,
     /// What it asks of the geo data.
     pub database: Option<DatabaseNeed>,
+}
+
+/// What the manifest of a directive has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DirectiveContent {
+    /// When it may be taken, and by whom.
+    #[serde(flatten)]
+    pub validity: Validity,
 }
 
 /// What a policy asks of the geo data.
@@ -96,6 +114,16 @@ impl Manifest {
         match self.content {
             Content::Policy(_) => Kind::Policy,
             Content::Geo(_) => Kind::Geo,
+            Content::Directive(_) => Kind::Directive,
+        }
+    }
+
+    /// When it may be taken, and by whom; `None`: at any time, by everybody.
+    pub fn validity(&self) -> Option<&Validity> {
+        match &self.content {
+            Content::Policy(content) => Some(&content.validity),
+            Content::Directive(content) => Some(&content.validity),
+            Content::Geo(_) => None,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Content, DatabaseNeed, GeoContent, Manifest, PolicyContent, SectionDigest, shape};
+use super::{
+    Content, DatabaseNeed, DirectiveContent, GeoContent, Manifest, PolicyContent, SectionDigest, Validity,
+    shape,
+};
 use crate::{
     bundle::{
         digest::Version,
@@ -32,7 +35,11 @@ pub enum Stage {
 }
 
 const FORMAT: u64 = 1;
-const KINDS: &[(&str, Kind)] = &[("policy", Kind::Policy), ("geo", Kind::Geo)];
+const KINDS: &[(&str, Kind)] = &[
+    ("policy", Kind::Policy),
+    ("geo", Kind::Geo),
+    ("directive", Kind::Directive),
+];
 const MAX_DAYS: u64 = 36_500;
 
 /// Parses a manifest. Gives all remarks in one pass; the manifest is `None` if any of them is an error.
@@ -67,6 +74,9 @@ fn read_manifest<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>, stage: 
     let content = match kind? {
         Kind::Policy => policy_content(document, &root).map(Content::Policy),
         Kind::Geo => geo_content(document, &root).map(Content::Geo),
+        Kind::Directive => {
+            validity(document, &root).map(|validity| Content::Directive(DirectiveContent { validity }))
+        }
     };
     let sections = match stage {
         Stage::Source => Some(Vec::new()),
@@ -114,22 +124,29 @@ fn format(document: &mut Document<'_>, item: Item<'_>) -> Format {
     }
 }
 
-fn policy_content<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Option<PolicyContent> {
+fn validity<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Option<Validity> {
     let not_before = root.read(document, "not_before", instant);
     let expires = root.read(document, "expires", instant);
     let target = match root.get("target") {
         Some(item) => target(document, item),
         None => Some(Target::default()),
     };
+    // A value that could not be read has left a remark, which refuses the manifest.
+    Some(Validity {
+        not_before: not_before.map(|not_before| not_before.value),
+        expires: expires?.value,
+        target: target?,
+    })
+}
+
+fn policy_content<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Option<PolicyContent> {
+    let validity = validity(document, root);
     let database = match root.get("database") {
         Some(item) => database(document, item).map(Some),
         None => Some(None),
     };
-    // A value that could not be read has left a remark, which refuses the manifest.
     Some(PolicyContent {
-        not_before: not_before.map(|not_before| not_before.value),
-        expires: expires?.value,
-        target: target?,
+        validity: validity?,
         database: database?,
     })
 }
@@ -149,39 +166,37 @@ fn check_dates(document: &mut Document<'_>, root: &Table<'_>, manifest: &Manifes
             document.error(item.node, message, fix);
         }
     };
-    match &manifest.content {
-        Content::Policy(content) => {
-            let begin = content.not_before.unwrap_or(manifest.issued);
-            if content.expires <= begin {
-                at(
-                    "expires",
-                    format!("the bundle would end before it begins, {begin}"),
-                    "write a later end",
-                );
-            }
-            if begin < manifest.issued {
-                at(
-                    "not_before",
-                    format!(
-                        "the bundle would be valid before it was issued, {}",
-                        manifest.issued
-                    ),
-                    "leave it out, or write an earlier `issued`",
-                );
-            }
+    if let Some(validity) = manifest.validity() {
+        let begin = validity.not_before.unwrap_or(manifest.issued);
+        if validity.expires <= begin {
+            at(
+                "expires",
+                format!("the bundle would end before it begins, {begin}"),
+                "write a later end",
+            );
         }
-        Content::Geo(content) => {
-            if content.built > manifest.issued {
-                at(
-                    "built",
-                    format!(
-                        "the database would be built after the bundle was issued, {}",
-                        manifest.issued
-                    ),
-                    "write a later `issued`",
-                );
-            }
+        if begin < manifest.issued {
+            at(
+                "not_before",
+                format!(
+                    "the bundle would be valid before it was issued, {}",
+                    manifest.issued
+                ),
+                "leave it out, or write an earlier `issued`",
+            );
         }
+    }
+    if let Content::Geo(content) = &manifest.content
+        && content.built > manifest.issued
+    {
+        at(
+            "built",
+            format!(
+                "the database would be built after the bundle was issued, {}",
+                manifest.issued
+            ),
+            "write a later `issued`",
+        );
     }
 }
 

@@ -16,7 +16,7 @@ macro_rules! manifest {
                 Key::mandatory(
                     "kind",
                     "it says what the bundle is for",
-                    "add `kind = \"policy\"` or `kind = \"geo\"`",
+                    "add `kind = \"policy\"`, `kind = \"geo\"` or `kind = \"directive\"`",
                 ),
                 Key::mandatory("name", "hosts follow a bundle by its name", "add `name = \"edge\"`"),
                 Key::mandatory(
@@ -99,8 +99,28 @@ const GEO_ELSEWHERE: &[(&str, &str)] = &[
     ),
 ];
 
+const DIRECTIVE_ELSEWHERE: &[(&str, &str)] = &[
+    ("built", "this belongs to the manifest of a geo bundle"),
+    ("licence", "this belongs to the manifest of a geo bundle"),
+    ("database", "this belongs to the manifest of a policy bundle"),
+    ("verb", "write it in `directive.toml`"),
+    ("reason", "write it in `directive.toml`"),
+    (
+        "until",
+        "write it in `directive.toml`; the end of the bundle is `expires`",
+    ),
+    ("hosts", "write it below `[target]`"),
+    ("labels", "write it below `[target]`"),
+    (
+        "section",
+        "leave it out: `cordon bundle build` writes the sections",
+    ),
+];
+
 const POLICY_SOURCE: Shape = manifest!(POLICY_ELSEWHERE, NOT_BEFORE, EXPIRES, TARGET, DATABASE,);
 const POLICY_SIGNED: Shape = manifest!(POLICY_ELSEWHERE, NOT_BEFORE, EXPIRES, TARGET, DATABASE, SECTION,);
+const DIRECTIVE_SOURCE: Shape = manifest!(DIRECTIVE_ELSEWHERE, NOT_BEFORE, EXPIRES, TARGET,);
+const DIRECTIVE_SIGNED: Shape = manifest!(DIRECTIVE_ELSEWHERE, NOT_BEFORE, EXPIRES, TARGET, SECTION,);
 const GEO_SOURCE: Shape = manifest!(GEO_ELSEWHERE, BUILT, LICENCE,);
 const GEO_SIGNED: Shape = manifest!(GEO_ELSEWHERE, BUILT, LICENCE, SECTION,);
 
@@ -109,6 +129,8 @@ pub(super) fn root(kind: Kind, stage: Stage) -> &'static Shape {
     match (kind, stage) {
         (Kind::Policy, Stage::Source) => &POLICY_SOURCE,
         (Kind::Policy, Stage::Signed) => &POLICY_SIGNED,
+        (Kind::Directive, Stage::Source) => &DIRECTIVE_SOURCE,
+        (Kind::Directive, Stage::Signed) => &DIRECTIVE_SIGNED,
         (Kind::Geo, Stage::Source) => &GEO_SOURCE,
         (Kind::Geo, Stage::Signed) => &GEO_SIGNED,
     }

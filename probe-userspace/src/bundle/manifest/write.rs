@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use toml::Value;
 
-use super::{Content, GeoContent, Manifest, PolicyContent};
+use super::{Content, GeoContent, Manifest, PolicyContent, Validity};
 
 impl Manifest {
     /// The text of the manifest, sections included.
@@ -26,6 +26,7 @@ impl Manifest {
         match &self.content {
             Content::Policy(content) => content.write(text)?,
             Content::Geo(content) => content.write(text)?,
+            Content::Directive(content) => content.validity.write(text)?,
         }
         for section in &self.sections {
             writeln!(text, "\n[[section]]")?;
@@ -37,7 +38,7 @@ impl Manifest {
     }
 }
 
-impl PolicyContent {
+impl Validity {
     fn write(&self, text: &mut String) -> std::fmt::Result {
         if let Some(not_before) = self.not_before {
             writeln!(text, "not_before = {not_before}")?;
@@ -57,6 +58,13 @@ impl PolicyContent {
                 writeln!(text, "labels = {{ {} }}", labels.join(", "))?;
             }
         }
+        Ok(())
+    }
+}
+
+impl PolicyContent {
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        self.validity.write(text)?;
         if let Some(need) = &self.database {
             writeln!(text, "\n[database]")?;
             writeln!(text, "name = {}", quoted(&need.name))?;

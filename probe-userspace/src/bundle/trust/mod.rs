@@ -15,6 +15,7 @@ pub use directory::{RULES_FILE, TrustDirectory};
 pub use rules::{Restriction, Revocation, Rules};
 
 use super::{
+    directive::Directive,
     envelope::Kind,
     key::{KeyId, PublicKey},
     rejected::{Reason, Rejected},
@@ -24,7 +25,7 @@ use crate::diagnostic::{Diagnostic, Place};
 
 /// What a signature can ask a host to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// Take a policy.
     Apply,
@@ -34,13 +35,31 @@ pub enum Verb {
     Halt,
     /// Take an order away.
     Lift,
+    /// Take all orders away.
+    LiftAll,
     /// Let a customer's prefix through.
     Exempt,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Apply, Self::Geo, Self::Halt, Self::Lift, Self::Exempt];
+    pub const ALL: [Self; 6] = [
+        Self::Apply,
+        Self::Geo,
+        Self::Halt,
+        Self::Lift,
+        Self::LiftAll,
+        Self::Exempt,
+    ];
+
+    /// What a signer of a bundle must be trusted for, as far as its kind says.
+    pub const fn of(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::Policy => &[Self::Apply],
+            Kind::Geo => &[Self::Geo],
+            Kind::Directive => &Directive::VERBS,
+        }
+    }
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -49,6 +68,7 @@ impl Verb {
             Self::Geo => "geo",
             Self::Halt => "halt",
             Self::Lift => "lift",
+            Self::LiftAll => "lift-all",
             Self::Exempt => "exempt",
         }
     }
@@ -56,15 +76,6 @@ impl Verb {
     /// Reads a name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.name() == text)
-    }
-}
-
-impl From<Kind> for Verb {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Policy => Self::Apply,
-            Kind::Geo => Self::Geo,
-        }
     }
 }
 
@@ -163,13 +174,16 @@ impl Trust {
     }
 
     /// What is known of a key by its id, and the key if it is here.
-    pub fn standing(&self, id: KeyId, verb: Verb) -> (Standing, Option<&PublicKey>) {
+    /// `verbs` are those of which one will do.
+    pub fn standing(&self, id: KeyId, verbs: &[Verb]) -> (Standing, Option<&PublicKey>) {
         let file = self.keys.iter().find(|file| file.key.id() == id);
         let key = file.map(|file| &file.key);
         let standing = match key {
             _ if self.rules.is_revoked_id(id) => Standing::Revoked,
             Some(key) if self.rules.is_revoked(key) => Standing::Revoked,
-            Some(key) if !self.rules.verbs(key.id()).contains(&verb) => Standing::Restricted,
+            Some(key) if !self.rules.verbs(key.id()).iter().any(|verb| verbs.contains(verb)) => {
+                Standing::Restricted
+            }
             Some(_) => Standing::Trusted,
             None => Standing::Unknown,
         };
@@ -178,13 +192,14 @@ impl Trust {
 }
 
 /// Counts the votes for a payload. Every signature by a trusted key must be good: one that is not means that something
-/// was altered, however many others are.
+/// was altered, however many others are. Of several verbs one will do, with its own threshold; who signs for the one
+/// that the payload turns out to mean is asked again with that alone.
 pub fn verify(
     file: &str,
     payload: &[u8],
     signatures: &[Signature],
     trust: &Trust,
-    verb: Verb,
+    verbs: &[Verb],
 ) -> Result<Votes, Rejected> {
     let rejected = |reason, value: String, message: String, fix: &str| {
         Err(Rejected::new(reason, Place::file(file), value, message, fix))
@@ -207,7 +222,12 @@ pub fn verify(
             fix,
         );
     }
-    let needed = trust.rules.threshold(verb);
+    let thresholds = verbs.iter().map(|verb| trust.rules.threshold(*verb));
+    let needed = match verbs {
+        [_] => thresholds.min().unwrap_or(usize::MAX),
+        // Which verb it is stands in the payload, and any one of the keys makes that genuine.
+        _ => 1,
+    };
     let mut votes = Votes {
         keys: Vec::new(),
         needed,
@@ -215,7 +235,7 @@ pub fn verify(
     };
     for signature in signatures {
         let id = signature.key_id;
-        match trust.standing(id, verb) {
+        match trust.standing(id, verbs) {
             (Standing::Trusted, Some(key)) if votes.keys.contains(&id) => {
                 let message = format!("the key {} signed twice: it has one vote", key.id());
                 let fix = "sign it again with `cordon bundle sign`";
@@ -243,7 +263,11 @@ pub fn verify(
     if let Some((id, _)) = first(Standing::Restricted) {
         let message = format!(
             "the key is not trusted for `{}`; {have} of {needed} signatures count",
-            verb.name()
+            verbs
+                .iter()
+                .map(|verb| verb.name())
+                .collect::<Vec<_>>()
+                .join("` or `")
         );
         let fix = "have the bundle signed with a key that is, as `cordon key list` shows";
         return rejected(Reason::VerbNotAllowed, id.to_string(), message, fix);

@@ -27,7 +27,7 @@ use crate::{
 /// What a host asks of the keys it trusts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rules {
-    /// How many keys must sign for a verb; one where it is not said.
+    /// How many keys must sign for a verb; see [`Self::threshold`] for where it is not said.
     pub thresholds: BTreeMap<Verb, usize>,
     /// Keys that may do some verbs only.
     pub restrictions: Vec<Restriction>,
@@ -82,6 +82,7 @@ const THRESHOLD: Shape = Shape {
         Key::optional("geo"),
         Key::optional("halt"),
         Key::optional("lift"),
+        Key::optional("lift-all"),
         Key::optional("exempt"),
     ],
     elsewhere: &[],
@@ -175,7 +176,12 @@ impl Rules {
 
     /// How many keys must sign.
     pub fn threshold(&self, verb: Verb) -> usize {
-        self.thresholds.get(&verb).copied().unwrap_or(1)
+        let said = |verb| self.thresholds.get(&verb).copied();
+        match verb {
+            // To take every order away at once is never left to one key, unless that is said.
+            Verb::LiftAll => said(verb).unwrap_or_else(|| self.threshold(Verb::Lift).max(2)),
+            Verb::Apply | Verb::Geo | Verb::Halt | Verb::Lift | Verb::Exempt => said(verb).unwrap_or(1),
+        }
     }
 
     /// What a key may do by these rules, revocations aside.

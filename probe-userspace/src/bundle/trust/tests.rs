@@ -36,7 +36,7 @@ fn sign(keys: &[&SecretKey]) -> Vec<Signature> {
 }
 
 fn reason(signatures: &[Signature], trust: &Trust, verb: Verb) -> Result<usize, Reason> {
-    verify("x.cordon", PAYLOAD, signatures, trust, verb)
+    verify("x.cordon", PAYLOAD, signatures, trust, &[verb])
         .map(|votes| votes.keys.len())
         .map_err(|rejected| rejected.reason)
 }
@@ -143,7 +143,7 @@ fn a_revoked_key_counts_for_nothing_and_never_comes_back() {
         rules,
     )
     .unwrap();
-    assert_eq!(trust.standing(renamed.id(), Verb::Apply).0, Standing::Revoked);
+    assert_eq!(trust.standing(renamed.id(), &[Verb::Apply]).0, Standing::Revoked);
 }
 
 fn with_id(key: &PublicKey, id: [u8; 8]) -> PublicKey {

@@ -26,7 +26,7 @@ use crate::{
 /// Build a bundle from a directory; the same input gives the same bytes
 ///
 /// Takes `bundle.toml` and, for a policy, `policy.toml`, `groups.toml` and `lists/*.txt`; for a geo bundle
-/// `database.mmdb`. Other files are refused: what is left out by mistake is not missed.
+/// `database.mmdb`; for a directive `directive.toml`. Other files are refused: what is left out by mistake is not missed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Build {
     /// Directory with the sources
@@ -127,6 +127,7 @@ fn sources(dir: &Path, kind: Kind) -> anyhow::Result<Vec<Source>> {
                 continue;
             }
             (Kind::Geo, "database.mmdb") => SectionName::Database,
+            (Kind::Directive, "directive.toml") => SectionName::Directive,
             _ => anyhow::bail!(
                 "{} is no part of a {} bundle: it has {}; move the file elsewhere",
                 path.display(),
@@ -134,6 +135,7 @@ fn sources(dir: &Path, kind: Kind) -> anyhow::Result<Vec<Source>> {
                 match kind {
                     Kind::Policy => "bundle.toml, policy.toml, groups.toml and lists/NAME.txt",
                     Kind::Geo => "bundle.toml and database.mmdb",
+                    Kind::Directive => "bundle.toml and directive.toml",
                 }
             ),
         };

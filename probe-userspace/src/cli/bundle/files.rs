@@ -18,10 +18,7 @@ pub(in crate::cli) use crate::durable::Existing;
 
 /// A refused bundle, as the command line reports it.
 pub(in crate::cli) fn refusal(file: &str, rejected: Rejected) -> Refusal {
-    Refusal::input(
-        format!("{file} is refused: {}", rejected.reason),
-        rejected.remarks,
-    )
+    Refusal::rejected(file, rejected)
 }
 
 /// Reads the outer form of a bundle.

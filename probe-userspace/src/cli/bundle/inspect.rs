@@ -13,6 +13,7 @@ use super::files;
 use crate::{
     bundle::{
         Bundle, Content, Digest, Kind, Manifest, SectionName,
+        directive::Directive,
         key::KeyId,
         payload,
         trust::{Standing, Trust, TrustDirectory, Verb},
@@ -32,7 +33,7 @@ pub(super) struct Inspect {
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
 
-    /// Print one section as it is: manifest, policy, groups, list:NAME or database
+    /// Print one section as it is: manifest, policy, groups, list:NAME, database or directive
     #[arg(long, value_name = "NAME")]
     section: Option<String>,
 }
@@ -44,6 +45,8 @@ struct Inspected {
     sha256: Digest,
     payload_bytes: usize,
     manifest: Manifest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directive: Option<Directive>,
     sections: Vec<Section>,
     signatures: Vec<Signed>,
 }
@@ -103,8 +106,9 @@ impl Inspect {
             sha256: bundle.digest,
             payload_bytes: envelope.payload.len(),
             sections,
-            signatures: signatures(&envelope, &trust),
+            signatures: signatures(&envelope, bundle.directive.as_ref(), &trust),
             manifest: bundle.manifest,
+            directive: bundle.directive,
             file,
         };
         output::print(globals.output, &inspected, render)?;
@@ -112,10 +116,17 @@ impl Inspect {
     }
 }
 
-fn signatures(envelope: &crate::bundle::Envelope, trust: &Trust) -> Vec<Signed> {
-    let verb = Verb::from(envelope.kind);
+fn signatures(
+    envelope: &crate::bundle::Envelope,
+    directive: Option<&Directive>,
+    trust: &Trust,
+) -> Vec<Signed> {
+    let directive = directive.map(|directive| [directive.verb()]);
+    let verbs = directive
+        .as_ref()
+        .map_or(Verb::of(envelope.kind), |verb| &verb[..]);
     let signed = envelope.signatures.iter().map(|signature| {
-        let (standing, key) = trust.standing(signature.key_id, verb);
+        let (standing, key) = trust.standing(signature.key_id, verbs);
         Signed {
             key: signature.key_id,
             comment: signature.comment.clone(),
@@ -135,20 +146,25 @@ fn render(inspected: &Inspected) -> String {
         ("issued", manifest.issued.to_string()),
         ("needs cordon", manifest.min_cordon.to_string()),
     ];
+    if let Some(directive) = &inspected.directive {
+        rows.push(("directive", directive.to_string()));
+    }
+    if let Some(validity) = manifest.validity() {
+        if let Some(not_before) = validity.not_before {
+            rows.push(("valid from", not_before.to_string()));
+        }
+        rows.push(("expires", validity.expires.to_string()));
+        rows.push(("for hosts", or_every(&validity.target.hosts)));
+        let labels: Vec<String> = validity
+            .target
+            .labels
+            .iter()
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
+        rows.push(("with labels", or_every(&labels)));
+    }
     match &manifest.content {
         Content::Policy(content) => {
-            if let Some(not_before) = content.not_before {
-                rows.push(("valid from", not_before.to_string()));
-            }
-            rows.push(("expires", content.expires.to_string()));
-            rows.push(("for hosts", or_every(&content.target.hosts)));
-            let labels: Vec<String> = content
-                .target
-                .labels
-                .iter()
-                .map(|(label, value)| format!("{label}={value}"))
-                .collect();
-            rows.push(("with labels", or_every(&labels)));
             if let Some(need) = &content.database {
                 let mut text = need.name.clone();
                 if let Some(oldest) = need.oldest_build {
@@ -164,6 +180,7 @@ fn render(inspected: &Inspected) -> String {
             rows.push(("built", content.built.to_string()));
             rows.push(("licence", content.licence.clone()));
         }
+        Content::Directive(_) => {}
     }
     rows.push(("sha256", inspected.sha256.to_string()));
     let rows: Vec<Vec<String>> = rows

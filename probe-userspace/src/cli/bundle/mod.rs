@@ -1,10 +1,12 @@
-//! `cordon bundle`: a file per verb below it. All of them work on files alone: no daemon, no kernel.
+//! `cordon bundle`: a file per verb below it. All but `push` work on files alone: no daemon, no kernel.
 
 mod build;
 pub(super) mod files;
 mod inspect;
 mod join;
 mod new;
+mod push;
+mod reissue;
 mod sign;
 mod split;
 mod verify;
@@ -15,10 +17,10 @@ use clap::Subcommand;
 
 use super::Globals;
 
-/// Make, sign and check bundles: signed files that carry a policy or a geo database to hosts
+/// Make, sign, check and push bundles: signed files that carry a policy, a geo database or a directive to hosts
 ///
 /// A policy from hand to host: `bundle new DIR`, edit, `bundle build DIR`, `bundle sign FILE --key KEY` by as many as the
-/// hosts ask for, `bundle verify FILE`.
+/// hosts ask for, `bundle verify FILE`, `bundle push FILE`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Bundle {
     #[command(subcommand)]
@@ -34,6 +36,8 @@ enum Verb {
     Inspect(inspect::Inspect),
     Split(split::Split),
     Join(join::Join),
+    Push(push::Push),
+    Reissue(reissue::Reissue),
 }
 
 impl Bundle {
@@ -46,6 +50,8 @@ impl Bundle {
             Verb::Inspect(verb) => verb.execute(globals),
             Verb::Split(verb) => verb.execute(globals),
             Verb::Join(verb) => verb.execute(globals),
+            Verb::Push(verb) => verb.execute(globals),
+            Verb::Reissue(verb) => verb.execute(globals),
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::{
 
 /// Start a directory from which a bundle is built
 ///
-/// Writes `bundle.toml` (name, revision, dates, target) and, for a policy, a `policy.toml` to begin with. Groups go to
-/// `groups.toml`, lists of prefixes to `lists/NAME.txt`.
+/// Writes `bundle.toml` (name, revision, dates, target) and, for a policy, a `policy.toml` to begin with, for a directive
+/// a `directive.toml`. Groups go to `groups.toml`, lists of prefixes to `lists/NAME.txt`.
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
     /// Directory to make
@@ -30,8 +30,12 @@ pub(super) struct New {
     name: Option<String>,
 
     /// For a geo database instead of a policy; put it there as `database.mmdb`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "directive")]
     geo: bool,
+
+    /// For a directive instead of a policy: halt, resume, lift, unlift, exempt
+    #[arg(long)]
+    directive: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,6 +48,8 @@ struct Written {
 
 /// Days from issue to end that are written for a start.
 const VALID_DAYS: u32 = 90;
+/// A directive is for now: who keeps a copy should not be able to use it on a host that it did not reach.
+const DIRECTIVE_VALID_HOURS: u32 = 24;
 
 impl New {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -53,18 +59,22 @@ impl New {
         };
         fs::create_dir_all(&self.dir)
             .with_context(|| format!("cannot make the directory {}", self.dir.display()))?;
-        let (kind, texts) = match self.geo {
-            true => (
-                Kind::Geo,
-                vec![("bundle.toml", geo_manifest(&name, Instant::now()))],
-            ),
-            false => (
-                Kind::Policy,
-                vec![
-                    ("bundle.toml", policy_manifest(&name, Instant::now())),
-                    ("policy.toml", POLICY.to_owned()),
-                ],
-            ),
+        let now = Instant::now();
+        let kind = match (self.geo, self.directive) {
+            (true, _) => Kind::Geo,
+            (false, true) => Kind::Directive,
+            (false, false) => Kind::Policy,
+        };
+        let texts = match kind {
+            Kind::Geo => vec![("bundle.toml", geo_manifest(&name, now))],
+            Kind::Policy => vec![
+                ("bundle.toml", policy_manifest(&name, now)),
+                ("policy.toml", POLICY.to_owned()),
+            ],
+            Kind::Directive => vec![
+                ("bundle.toml", directive_manifest(&name, now)),
+                ("directive.toml", DIRECTIVE.to_owned()),
+            ],
         };
         let mut written = Vec::new();
         for (file, text) in texts {
@@ -145,6 +155,36 @@ fn geo_manifest(name: &str, now: Instant) -> String {
     )
 }
 
+fn directive_manifest(name: &str, now: Instant) -> String {
+    let expires = Instant(now.0.saturating_add(DIRECTIVE_VALID_HOURS * 3600));
+    format!(
+        "# What this bundle is. Raise `revision` with every directive: hosts never go back.\n\
+         format = 1\n\
+         kind = \"directive\"\n\
+         name = \"{name}\"\n\
+         revision = 1\n\
+         issued = {now}\n\
+         # Hosts that it has not reached by then do not take it any more.\n\
+         expires = {expires}\n\
+         min_cordon = \"{}\"\n\
+         change = \"first directive\"\n\
+         \n\
+         # Without it the directive is for every host.\n\
+         # [target]\n\
+         # hosts = [\"edge-*\"]\n\
+         # labels = {{ site = \"fra\" }}\n",
+        Version::ours()
+    )
+}
+
+const DIRECTIVE: &str = "\
+# What the hosts are to do: halt, resume, lift, unlift or exempt; see docs/bundle.md.
+version = 1
+verb = \"halt\"
+reason = \"\"
+# until = 2026-12-31T00:00:00Z
+";
+
 const POLICY: &str = "\
 # Language: docs/policy.md. Check it with `cordon check`.
 version = 1
@@ -159,6 +199,11 @@ fn render(written: &Written) -> String {
     }
     let dir = &written.dir;
     text.push_str("next:\n");
+    if written.kind == Kind::Directive {
+        text.push_str(&format!(
+            "  write in {dir}/directive.toml what is to be done, and why\n"
+        ));
+    }
     if written.kind == Kind::Geo {
         text.push_str(&format!(
             "  put the database there as {dir}/database.mmdb, and fill in `built` and `licence`\n"

@@ -1,10 +1,11 @@
-//! `cordon key`: a file per verb below it. All of them work on files alone.
+//! `cordon key`: a file per verb below it. All but `unmanage` work on files alone.
 
 mod list;
 mod new;
 mod revoke;
 pub(super) mod secret;
 mod trust;
+mod unmanage;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ enum Verb {
     Trust(trust::TrustVerb),
     List(list::List),
     Revoke(revoke::Revoke),
+    Unmanage(unmanage::Unmanage),
 }
 
 impl Key {
@@ -36,6 +38,7 @@ impl Key {
             Verb::Trust(verb) => verb.execute(globals),
             Verb::List(verb) => verb.execute(globals),
             Verb::Revoke(verb) => verb.execute(globals),
+            Verb::Unmanage(verb) => verb.execute(globals),
         }
     }
 }

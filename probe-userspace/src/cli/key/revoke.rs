@@ -44,7 +44,9 @@ impl Revoke {
         let directory = TrustDirectory::new(&files::keys_dir(self.keys, globals)?);
         let key = directory.revoke(self.id, &self.reason, Instant::now())?;
         let trust = directory.read()?;
-        let out_of_reach = Verb::ALL.into_iter().filter(|verb| {
+        // That one key cannot take every order away is no loss, unless someone counted on it.
+        let is_asked = |verb: &Verb| *verb != Verb::LiftAll || trust.rules().thresholds.contains_key(verb);
+        let out_of_reach = Verb::ALL.into_iter().filter(is_asked).filter(|verb| {
             let able = trust
                 .keys()
                 .iter()

@@ -27,7 +27,7 @@ pub(super) struct TrustVerb {
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
 
-    /// What the key may do: apply, geo, halt, lift, exempt [default: everything]
+    /// What the key may do: apply, geo, halt, lift, lift-all, exempt [default: everything]
     #[arg(long, value_name = "VERB,..", value_delimiter = ',', value_parser = verb, requires = "file")]
     verbs: Option<Vec<Verb>>,
 
@@ -80,7 +80,7 @@ impl TrustVerb {
 }
 
 fn verb(text: &str) -> Result<Verb, String> {
-    Verb::parse(text).ok_or_else(|| "the verbs are apply, geo, halt, lift and exempt".to_owned())
+    Verb::parse(text).ok_or_else(|| "the verbs are apply, geo, halt, lift, lift-all and exempt".to_owned())
 }
 
 fn threshold(text: &str) -> Result<(Verb, usize), String> {

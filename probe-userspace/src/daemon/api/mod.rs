@@ -4,24 +4,35 @@
 
 mod exempt;
 mod halt;
+mod history;
 mod lift;
+mod push;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    exempt::{
+        AddRequest, Exempted, ExemptionQuery, Exemptions, ExplainedExemption, RemoveQuery, RenewRequest,
+        SyncQuery, Synced,
+    },
     halt::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
+    history::{Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
     lift::{LiftReply, LiftRequest, Lifted, UnliftReply, UnliftRequest},
+    push::{
+        BreakGlassRequest, BreakGlassState, BundleRef, PushOutcome, PushQuery, Pushed, UnmanageRequest,
+        Unmanaged,
+    },
 };
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
-pub use exempt::{
-    AddRequest, Exempted, ExemptionQuery, Exemptions, ExplainedExemption, RemoveQuery, RenewRequest,
-    SyncQuery, Synced,
-};
+/// Most bytes of the lists that go with a plain policy.
+pub const MAX_LISTS_BYTES: usize = 16 << 20;
 
-/// Largest request body: the largest policy with every character escaped as JSON escapes line ends and quotes, and
-/// room for the rest of the request.
-pub const MAX_BODY_BYTES: usize = 2 * MAX_FILE_BYTES + (1 << 20);
+/// Largest request body: the largest policy and lists with every character escaped as JSON escapes line ends and
+/// quotes, and room for the rest of the request.
+pub const MAX_BODY_BYTES: usize = 2 * (MAX_FILE_BYTES + MAX_LISTS_BYTES) + (1 << 20);
 
 /// Most overrides that a status lists.
 pub const MAX_OVERRIDES_LISTED: usize = 100;
@@ -34,6 +45,9 @@ pub struct ApplyRequest {
     pub file: String,
     /// Its text.
     pub text: String,
+    /// The lists that it names, by name and text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: BTreeMap<String, String>,
     /// The kernel reverts after this many seconds unless confirmed; absent: in force at once.
     pub confirm_s: Option<u64>,
     /// Publish although the policy would cut somebody off.
@@ -41,6 +55,9 @@ pub struct ApplyRequest {
     pub override_lockout: bool,
     /// The caller's SSH peer.
     pub ssh_peer: Option<std::net::IpAddr>,
+    /// Put it in force for a while although this host takes signed policies only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlassRequest>,
 }
 
 /// What became of an apply.
@@ -245,6 +262,15 @@ pub struct Status {
     pub busy: Option<String>,
     /// The policy in force.
     pub policy: Option<PolicyRef>,
+    /// The bundle that brought it.
+    #[serde(default)]
+    pub bundle: Option<BundleRef>,
+    /// Whether this host takes signed policies only.
+    #[serde(default)]
+    pub managed: bool,
+    /// Nobody signed the policy in force.
+    #[serde(default)]
+    pub break_glass: Option<BreakGlassState>,
     /// The generation in force.
     pub generation: Option<Generation>,
     /// Seconds until the kernel reverts; absent when confirmed.

@@ -1,84 +1,169 @@
 //! Apply and confirm.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
-use super::{Engine, InForce, start::millis};
+use super::{Engine, InForce, push::check_database, start::millis};
 use crate::{
     audit::{Actor, Event},
+    bundle::{DatabaseNeed, Digest, Envelope, Reason},
     compile::Image,
     daemon::{
         Refusal,
-        api::{Applied, ApplyRequest, Confirmed, Outcome, PolicyRef},
+        api::{Applied, ApplyRequest, BundleRef, Confirmed, Ended, Outcome, PolicyRef},
         build,
         preflight::{self, Lockout},
         problems::Topic,
-        store::StoredPolicy,
+        store::{BreakGlass, Origin, StoredPolicy},
         surroundings::Surroundings,
     },
     dataplane::{Published, StateInfo},
     diagnostic::{Diagnostic, Place},
     instant::Instant,
+    policy::Policy,
 };
 
 /// Longest time to confirm, in seconds.
 const MAX_CONFIRM_S: u64 = 86_400;
 
+/// A policy that somebody wants in force.
+pub(super) struct Wanted<'r> {
+    /// What is stored of it.
+    pub stored: StoredPolicy,
+    /// What it says.
+    pub policy: Policy,
+    /// The parser's warnings.
+    pub warnings: Vec<Diagnostic>,
+    /// The bundle that brings it.
+    pub bundle: Option<BundleRef>,
+    /// What it asks of the geo data.
+    pub need: Option<&'r DatabaseNeed>,
+    /// What is kept of it besides.
+    pub keep: Keep<'r>,
+    /// The kernel reverts after this many seconds unless confirmed.
+    pub confirm_s: Option<u64>,
+    /// Publish although it would cut somebody off.
+    pub override_lockout: bool,
+    /// The caller's SSH peer.
+    pub ssh_peer: Option<IpAddr>,
+    /// Nobody signed it, and somebody must have.
+    pub break_glass: Option<BreakGlass>,
+    /// How it ends the one before.
+    pub ended: Ended,
+}
+
+/// What is kept of a policy beside its text.
+pub(super) enum Keep<'r> {
+    /// Nothing, or it is kept already.
+    Nothing,
+    /// The bundle.
+    Bundle(&'r Envelope),
+    /// The lists that it names, by name and text.
+    Lists(&'r BTreeMap<String, String>),
+}
+
 impl Engine {
     pub(super) fn apply(&mut self, request: &ApplyRequest, actor: &Actor) -> Result<Applied, Refusal> {
-        let confirm = confirm_window(request)?;
+        let break_glass = self.may_apply_plain(request, actor)?;
+        let lists = build::read_lists(&request.file, &request.lists)?;
+        let (policy, warnings) = build::parse_policy(&request.file, &request.text, lists)?;
+        let stored = StoredPolicy {
+            is_break_glass: break_glass.is_some(),
+            ..StoredPolicy::accepted(&request.file, &request.text, Instant::now())
+        };
+        let wanted = Wanted {
+            stored,
+            policy,
+            warnings,
+            bundle: None,
+            need: None,
+            keep: match request.lists.is_empty() {
+                true => Keep::Nothing,
+                false => Keep::Lists(&request.lists),
+            },
+            confirm_s: match &request.break_glass {
+                Some(break_glass) => Some(break_glass.for_s),
+                None => request.confirm_s,
+            },
+            override_lockout: request.override_lockout,
+            ssh_peer: request.ssh_peer,
+            break_glass,
+            ended: Ended::Replaced,
+        };
+        self.put_in_force(wanted, actor)
+    }
+
+    /// Compiles a policy, makes sure that it cuts nobody off, publishes and stores it.
+    pub(super) fn put_in_force(&mut self, mut wanted: Wanted<'_>, actor: &Actor) -> Result<Applied, Refusal> {
+        let confirm = confirm_window(wanted.confirm_s)?;
         let started = std::time::Instant::now();
-        let (policy, diagnostics) = build::parse_policy(&request.file, &request.text)?;
         let location = self.load_location()?;
-        let now = Instant::now();
-        let lifts = self.exemptions.lifts_for(&policy);
+        let now = wanted.stored.accepted.unwrap_or_else(Instant::now);
+        if let Some(need) = wanted.need {
+            check_database(need, &location, now).map_err(|why| {
+                let refusal = Refusal::input(
+                    format!("{} is refused: {why}", wanted.stored.file),
+                    vec![Diagnostic::error(
+                        Place::file(&wanted.stored.file),
+                        &location.source.origin,
+                        why,
+                        "bring the database that the bundle asks for, or correct its `[database]`",
+                    )],
+                );
+                refusal.because(Reason::WrongGeoData)
+            })?;
+        }
+        let lifts = self.exemptions.lifts_for(&wanted.policy);
         let (by_itself, diagnostics) = build::compile_with_lifts(
-            &policy,
-            &request.text,
+            &wanted.policy,
+            &wanted.stored.text,
             &location,
             now,
             &self.settings.host.frame,
             &lifts,
-            diagnostics,
+            std::mem::take(&mut wanted.warnings),
         )?;
-        let amended = self.with_amendments(policy, &request.text, &location, now, &lifts)?;
+        let amended =
+            self.with_amendments(wanted.policy.clone(), &wanted.stored.text, &location, now, &lifts)?;
         // Compiling takes seconds, in which a confirm deadline may pass.
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
-        let image = amended.as_ref().unwrap_or(&by_itself);
-        if is_active(&state, image) {
-            self.note_accepted(image, &state, actor);
+        // One that nobody signed ends at its time, so it cannot go on as another one's generation.
+        let is_own = wanted.break_glass.is_some() || self.host_state.break_glass.is_some();
+        if is_active(&state, amended.as_ref().unwrap_or(&by_itself)) && !is_own {
             let image = amended.unwrap_or(by_itself);
-            return self.keep(request, image, diagnostics, &state, now);
+            return self.keep(&mut wanted, image, diagnostics, &state, actor);
         }
         // Whom the halt of a service cuts off was said when it was halted, and a lift ends.
-        let lockouts = self.check_lockout(request, &by_itself, now)?;
+        let lockouts = self.check_lockout(&wanted, &by_itself, now)?;
         let compile_ms = millis(started.elapsed());
 
         let image = Arc::new(amended.unwrap_or(by_itself));
         let amendments = self.tell_amendments(&image, now);
-        let event = Event::Publish {
-            policy: image.policy_name.clone(),
-            sha256: image.policy_sha256.clone(),
-            // The one that passes everything comes before the first that must be confirmed.
-            generation: self.dataplane.next_number() + u32::from(confirm.is_some() && state.is_empty),
-            revision: None,
-            confirm_s: request.confirm_s,
-            lockouts: lockouts.iter().map(Lockout::to_string).collect(),
-        };
+        // The one that passes everything comes before the first that must be confirmed.
+        let number = self.dataplane.next_number() + u32::from(confirm.is_some() && state.is_empty);
+        let event = self.publish_event(&wanted, &image, number, &lockouts);
+        self.keep_beside(&mut wanted)?;
         self.record_first(actor, &event)?;
         self.keep_lifts(lifts.keys)?;
-        let published = self.publish(
-            &StoredPolicy::accepted(&request.file, &request.text, now),
-            &image,
-            confirm,
-            &state,
-        )?;
+        let broken_before = self.host_state.break_glass.clone();
+        self.begin_break_glass(wanted.break_glass.as_ref())?;
+        let published = match self.publish(&wanted, &image, confirm, &state) {
+            Ok(published) => published,
+            Err(refusal) => {
+                if wanted.break_glass.is_some() {
+                    self.host_state.break_glass = broken_before;
+                    self.save_host_state();
+                }
+                return Err(refusal);
+            }
+        };
         self.note_published(&published, compile_ms);
+        self.note_history(&wanted, &image, actor);
         tracing::info!(
             %actor,
             policy = image.policy_name,
             generation = published.number,
-            confirm_s = request.confirm_s,
+            confirm_s = wanted.confirm_s,
             n_lockouts_overridden = lockouts.len(),
             "applied"
         );
@@ -87,7 +172,7 @@ impl Engine {
             outcome: Outcome::Published,
             policy: policy_ref(&image),
             generation: published.number,
-            confirm_left_s: request.confirm_s,
+            confirm_left_s: wanted.confirm_s,
             diagnostics,
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
             problems: self.problems.texts(),
@@ -95,29 +180,83 @@ impl Engine {
         })
     }
 
+    /// Keeps what belongs to a policy, before the policy that names it is stored.
+    fn keep_beside(&mut self, wanted: &mut Wanted<'_>) -> Result<(), Refusal> {
+        let origin = match wanted.keep {
+            Keep::Nothing => return Ok(()),
+            Keep::Bundle(envelope) => {
+                let digest = Digest::of(&envelope.payload);
+                self.kept
+                    .keep_bundle(digest, envelope)
+                    .map(|()| Origin::Bundle(digest))
+            }
+            Keep::Lists(texts) => self.kept.keep_lists(texts).map(Origin::Lists),
+        };
+        wanted.stored.origin = origin.map_err(Refusal::failed)?;
+        Ok(())
+    }
+
+    fn publish_event(
+        &self,
+        wanted: &Wanted<'_>,
+        image: &Image,
+        generation: u32,
+        lockouts: &[Lockout],
+    ) -> Event {
+        Event::Publish {
+            policy: image.policy_name.clone(),
+            sha256: image.policy_sha256.clone(),
+            generation,
+            revision: wanted.bundle.as_ref().map(|bundle| bundle.revision),
+            confirm_s: wanted.confirm_s,
+            lockouts: lockouts.iter().map(Lockout::to_string).collect(),
+            break_glass: wanted
+                .break_glass
+                .as_ref()
+                .map(|break_glass| break_glass.reason.clone()),
+        }
+    }
+
     /// The kernel enforces the same image already.
     fn keep(
         &mut self,
-        request: &ApplyRequest,
+        wanted: &mut Wanted<'_>,
         image: Image,
         diagnostics: Vec<Diagnostic>,
         state: &StateInfo,
-        now: Instant,
+        actor: &Actor,
     ) -> Result<Applied, Refusal> {
+        let generation = state.active.as_ref().map_or(0, |active| active.number);
+        let before = self
+            .in_force
+            .as_ref()
+            .and_then(|in_force| in_force.bundle.clone());
+        let is_other_bundle = before != wanted.bundle;
+        self.keep_beside(wanted)?;
+        if is_other_bundle {
+            let event = self.publish_event(wanted, &image, generation, &[]);
+            self.record_first(actor, &event)?;
+        }
         // The text may differ in comments: store the latest, as what is waiting or as what is in force.
-        let stored = StoredPolicy::accepted(&request.file, &request.text, now);
         let result = match state.confirm_left_s {
-            Some(_) => self.store.set_pending(&stored),
-            None => self.store.set_policy(&stored),
+            Some(_) => self.store.set_pending(&wanted.stored),
+            None => self.store.set_policy(&wanted.stored),
         };
         result.map_err(Refusal::failed)?;
         if state.confirm_left_s.is_none() {
             self.problems.clear(&Topic::StoredPolicy);
         }
+        if is_other_bundle {
+            self.note_history(wanted, &image, actor);
+        }
         let policy = policy_ref(&image);
+        let now = wanted.stored.accepted.unwrap_or_else(Instant::now);
         let amendments = self.tell_amendments(&image, now);
         self.keep_lifts_of(&image);
-        self.in_force = Some(InForce::policy(image, &stored));
+        self.in_force = Some(InForce {
+            bundle: wanted.bundle.clone(),
+            ..InForce::policy(image, &wanted.stored)
+        });
         if state.confirm_left_s.is_none() {
             self.settle_amendments();
         }
@@ -125,7 +264,7 @@ impl Engine {
         Ok(Applied {
             outcome: Outcome::AlreadyInForce,
             policy,
-            generation: state.active.as_ref().map_or(0, |active| active.number),
+            generation,
             confirm_left_s: state.confirm_left_s,
             diagnostics,
             lockouts: Vec::new(),
@@ -135,7 +274,7 @@ impl Engine {
     }
 
     /// A policy was applied: what was wrong with the one before does not matter any more.
-    fn settle_in(&mut self) {
+    pub(super) fn settle_in(&mut self) {
         for topic in [Topic::Policy, Topic::Tests, Topic::Confirm, Topic::StoredPending] {
             self.problems.clear(&topic);
         }
@@ -143,25 +282,26 @@ impl Engine {
         if self.host_state.reverted.take().is_some() {
             self.save_host_state();
         }
+        self.look_at_expiry();
         self.attach_missing();
     }
 
-    fn check_lockout(
+    pub(super) fn check_lockout(
         &self,
-        request: &ApplyRequest,
+        wanted: &Wanted<'_>,
         image: &Image,
         now: Instant,
     ) -> Result<Vec<Lockout>, Refusal> {
         let surroundings = Surroundings::read(Path::new("/"));
-        let guarded = preflight::guarded(&self.settings.host, request.ssh_peer, &surroundings);
+        let guarded = preflight::guarded(&self.settings.host, wanted.ssh_peer, &surroundings);
         let lockouts = preflight::lockouts(image, &guarded, now);
-        if lockouts.is_empty() || request.override_lockout {
+        if lockouts.is_empty() || wanted.override_lockout {
             return Ok(lockouts);
         }
         let diagnostics = lockouts
             .iter()
             .map(|lockout| {
-                let place = Place::file(&request.file);
+                let place = Place::file(&wanted.stored.file);
                 Diagnostic::error(
                     place,
                     lockout.address.to_string(),
@@ -170,29 +310,30 @@ impl Engine {
                 )
             })
             .collect();
+        let refusal = Refusal::input(
+            format!(
+                "{} would cut off what this host needs; nothing was published (to publish it all the same: --override-lockout)",
+                wanted.stored.file
+            ),
+            diagnostics,
+        );
         Err(Refusal {
             status: 409,
-            ..Refusal::input(
-                format!(
-                    "{} would cut off what this host needs; nothing was published (to publish it all the same: --override-lockout)",
-                    request.file
-                ),
-                diagnostics,
-            )
+            ..refusal.because(Reason::Lockout)
         })
     }
 
     /// Stores the text as pending, publishes, and stores it for good unless it must be confirmed.
     fn publish(
         &mut self,
-        policy: &StoredPolicy,
+        wanted: &Wanted<'_>,
         image: &Arc<Image>,
         confirm: Option<Duration>,
         state: &StateInfo,
     ) -> Result<Published, Refusal> {
         // Needed only if this fails while another one waits; an unreadable one must not stop this one.
         let earlier_pending = self.store.pending().ok().flatten();
-        self.store.set_pending(policy).map_err(Refusal::failed)?;
+        self.store.set_pending(&wanted.stored).map_err(Refusal::failed)?;
         let result = self.publish_over_baseline(image, confirm, state);
         let published = match result {
             Ok(published) => published,
@@ -208,15 +349,22 @@ impl Engine {
         };
         let in_force = InForce {
             image: Arc::clone(image),
-            source: Some(Arc::new(policy.clone())),
+            source: Some(Arc::new(wanted.stored.clone())),
             is_baseline: false,
+            bundle: wanted.bundle.clone(),
         };
         let before = self.in_force.replace(in_force);
+        self.end_of_break_glass(wanted.break_glass.is_some());
         if confirm.is_some() {
             if state.confirm_left_s.is_none() {
                 self.fallback = before;
             }
         } else {
+            // What the kernel keeps as the previous one is the last that was confirmed.
+            self.previous = match state.confirm_left_s {
+                None => before,
+                Some(_) => self.fallback.take(),
+            };
             self.fallback = None;
             let stored = self.store.promote_pending();
             self.problems.note(
@@ -255,6 +403,14 @@ impl Engine {
 
     pub(super) fn confirm(&mut self, actor: &Actor) -> Result<Confirmed, Refusal> {
         let state = self.dataplane.state().map_err(Refusal::failed)?;
+        if state.confirm_left_s.is_some()
+            && (self.host_state.break_glass.is_some() || self.is_pending_break_glass())
+        {
+            return Err(Refusal::conflict(
+                "nobody signed the policy in force, so it cannot be confirmed: it ends by itself; push a signed bundle with \
+                 `cordon bundle push`",
+            ));
+        }
         if state.confirm_left_s.is_none() {
             return Err(Refusal::conflict(match self.host_state.reverted_text() {
                 Some(text) => format!("too late: {text}"),
@@ -262,7 +418,7 @@ impl Engine {
             }));
         }
         self.dataplane.confirm().map_err(Refusal::failed)?;
-        self.fallback = None;
+        self.previous = self.fallback.take();
         let policy = self.in_force.as_ref().map_or_else(
             || PolicyRef {
                 name: "?".to_owned(),
@@ -300,12 +456,12 @@ pub(super) fn is_active(state: &StateInfo, image: &Image) -> bool {
         .is_some_and(|active| active.image_digest == hex(&image.digest))
 }
 
-fn hex(digest: &[u8]) -> String {
+pub(super) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn confirm_window(request: &ApplyRequest) -> Result<Option<Duration>, Refusal> {
-    match request.confirm_s {
+pub(super) fn confirm_window(confirm_s: Option<u64>) -> Result<Option<Duration>, Refusal> {
+    match confirm_s {
         None => Ok(None),
         Some(seconds @ 1..=MAX_CONFIRM_S) => Ok(Some(Duration::from_secs(seconds))),
         Some(seconds) => Err(Refusal::input(

@@ -7,13 +7,18 @@ mod amend;
 mod apply;
 pub(super) mod audit;
 mod counters;
+mod directive;
 mod endpoints;
 mod exempt;
 mod explain;
 mod halt;
+mod history;
+mod incoming;
 mod interfaces;
 mod lift;
+mod managed;
 mod network;
+mod push;
 mod start;
 mod status;
 mod watchers;
@@ -28,18 +33,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Refusal,
     api::{
-        Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
-        LiftReply, LiftRequest, ResumeReply, ResumeRequest, Status, UnliftReply, UnliftRequest,
+        Applied, ApplyRequest, BundleRef, Confirmed, Ended, ExplainQuery, Explained, HaltReply, HaltRequest,
+        HistoryReply, LastPublish, LiftReply, LiftRequest, Pushed, ResumeReply, ResumeRequest,
+        RollbackRequest, RolledBack, Status, UnliftReply, UnliftRequest, UnmanageRequest, Unmanaged,
     },
-    build,
     clock::{ClockWatch, Step, wall_offset_ns},
     events::{Hub, Naming},
+    history::History,
+    incoming::Incoming,
+    kept::Kept,
+    marks::Marks,
     problems::{Problems, Topic},
     settings::Settings,
     store::{HostState, Store, StoredPolicy},
 };
 use crate::{
     audit::{self as record, Actor, Journal},
+    bundle::trust::Trust,
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
     geo::Location,
@@ -59,6 +69,14 @@ pub enum Event {
     Apply(ApplyRequest, Actor, Reply<Applied>),
     /// Keep the policy that waits.
     Confirm(Actor, Reply<Confirmed>),
+    /// Take a bundle.
+    Push(Box<Upload>, Actor, Reply<Pushed>),
+    /// Go back to an earlier policy.
+    Rollback(RollbackRequest, Actor, Reply<RolledBack>),
+    /// What was in force when?
+    History(Reply<HistoryReply>),
+    /// Take plain files again.
+    Unmanage(UnmanageRequest, Actor, Reply<Unmanaged>),
     /// Drop the world.
     Halt(HaltRequest, Actor, Reply<HaltReply>),
     /// Back to the policy.
@@ -78,6 +96,8 @@ pub enum Event {
     /// Stop; enforcement stays on.
     Shutdown,
 }
+
+pub use push::Upload;
 
 /// Where an answer goes.
 pub type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -101,6 +121,8 @@ struct InForce {
     source: Option<Arc<StoredPolicy>>,
     /// Not a policy of the operator's: [`super::build::PASS_EVERYTHING`].
     is_baseline: bool,
+    /// The bundle that brought it.
+    bundle: Option<BundleRef>,
 }
 
 struct Engine {
@@ -112,8 +134,19 @@ struct Engine {
     in_force: Option<InForce>,
     /// While a policy waits for confirmation: what the kernel reverts to.
     fallback: Option<InForce>,
+    /// What was in force before, if its generation may still be loaded.
+    previous: Option<InForce>,
     host_state: HostState,
     exemptions: exempt::Exemptions,
+    /// How far this host has come.
+    marks: Marks,
+    kept: Kept,
+    history: History,
+    /// The trusted keys, as they were read last.
+    trust: Result<Arc<Trust>, Refusal>,
+    incoming: Incoming,
+    /// The tick from which on the incoming directory is looked at again.
+    incoming_after: u64,
     problems: Problems,
     network: network::Network,
     endpoints: endpoints::Endpoints,
@@ -182,9 +215,27 @@ impl Engine {
             vlan_filter: network.has_vlan_filter,
         })
         .with_context(|| format!("cannot open the dataplane in {}", settings.pin_dir.display()))?;
+        let (marks, marks_problem) = Marks::read(&store);
+        let (history, history_problem) = History::read(&store);
+        let mut problems = Problems::default();
+        if let Some(text) = marks_problem {
+            problems.set(
+                Topic::Marks,
+                format!("which revision this host has is known from one copy only: {text}"),
+            );
+        }
+        if let Some(text) = history_problem {
+            problems.set(Topic::History, format!("the history begins anew: {text}"));
+        }
         Ok(Self {
             journal: audit::journal(&settings),
-            kept: counters::Kept::default(),
+            kept_counters: counters::Kept::default(),
+            kept: Kept::new(&store),
+            history,
+            marks,
+            trust: Ok(Arc::new(Trust::default())),
+            incoming: Incoming::new(&settings.state_dir),
+            incoming_after: 0,
             store,
             settings,
             dataplane,
@@ -192,9 +243,10 @@ impl Engine {
             location: None,
             in_force: None,
             fallback: None,
+            previous: None,
             host_state: HostState::default(),
             exemptions: exempt::Exemptions::default(),
-            problems: Problems::default(),
+            problems,
             network,
             endpoints: endpoints::Endpoints::default(),
             attachments: interfaces::Attachments::default(),
@@ -224,6 +276,26 @@ impl Engine {
                 Event::Confirm(actor, reply) => {
                     let result = self.confirm(&actor);
                     self.note_refusal("confirm", "", &actor, &result);
+                    answer(reply, result);
+                }
+                Event::Push(upload, actor, reply) => {
+                    self.show(Some("taking a bundle"));
+                    let result = self.push(*upload, &actor);
+                    self.note_refusal("push", "", &actor, &result);
+                    self.show(None);
+                    answer(reply, result);
+                }
+                Event::Rollback(request, actor, reply) => {
+                    self.show(Some("rolling back"));
+                    let result = self.rollback(&request, &actor);
+                    self.note_refusal("rollback", "", &actor, &result);
+                    self.show(None);
+                    answer(reply, result);
+                }
+                Event::History(reply) => answer(reply, Ok(self.history())),
+                Event::Unmanage(request, actor, reply) => {
+                    let result = self.unmanage(&request, &actor);
+                    self.note_refusal("unmanage", "", &actor, &result);
                     answer(reply, result);
                 }
                 Event::Halt(request, actor, reply) => {
@@ -291,6 +363,9 @@ impl Engine {
             self.look_at_network();
         }
         self.attach_missing();
+        self.look_at_trust();
+        self.look_at_expiry();
+        self.look_at_incoming();
         let result = self.dataplane.tidy();
         self.problems
             .note(Topic::Retired, "cannot free retired generations", result);
@@ -319,22 +394,37 @@ impl Engine {
         if !self.dataplane.state().is_ok_and(|state| state.reverted) {
             return;
         }
-        let result = self.dataplane.revert();
-        let done = self.problems.note(
-            Topic::Confirm,
-            "the kernel reverted, but tidying up failed",
-            result,
-        );
-        if done.is_none() {
-            return;
+        if let Err(refusal) = self.go_back() {
+            tracing::warn!("{refusal}");
         }
+    }
+
+    /// Back to what was confirmed last, or takes note that the kernel went back by itself.
+    fn go_back(&mut self) -> Result<(), Refusal> {
+        let result = self.dataplane.revert();
+        self.problems
+            .note(
+                Topic::Confirm,
+                "the kernel reverted, but tidying up failed",
+                result,
+            )
+            .ok_or_else(|| Refusal::failed("what was confirmed last could not be taken up again"))?;
+        let is_break_glass = self.host_state.break_glass.is_some();
+        self.mark_pending();
         let lost = match self.in_force.take() {
             Some(lost) => lost.image.policy_name.clone(),
             None => self.name_of_pending().unwrap_or_default(),
         };
-        tracing::warn!(policy = lost, "not confirmed in time: reverted");
+        match is_break_glass {
+            true => tracing::info!(
+                policy = lost,
+                "break-glass is over: the signed policy holds again"
+            ),
+            false => tracing::warn!(policy = lost, "not confirmed in time: reverted"),
+        }
         self.record(&Actor::Daemon, &record::Event::Revert { policy: lost.clone() });
         self.in_force = self.fallback.take();
+        self.previous = None;
         self.note_redirects();
         if let Some(in_force) = &self.in_force
             && let Err(error) = self.dataplane.recognise(&in_force.image)
@@ -344,15 +434,33 @@ impl Engine {
         let dropped = self.store.drop_pending();
         self.problems
             .note(Topic::StoredPending, "cannot forget the reverted policy", dropped);
-        self.host_state.reverted = Some(lost);
-        self.save_host_state();
+        if is_break_glass {
+            self.end_of_break_glass(false);
+        } else {
+            self.host_state.reverted = Some(lost);
+            self.save_host_state();
+        }
+        self.look_at_expiry();
+        self.history_went_back(match is_break_glass {
+            true => Ended::BreakGlassOver,
+            false => Ended::Reverted,
+        });
+        Ok(())
+    }
+
+    /// A bundle that was in force was taken, also if it was not confirmed: its revision is not free for another one.
+    fn mark_pending(&mut self) {
+        let pending = self.store.pending().ok().flatten();
+        let read = pending.and_then(|pending| self.read_stored(&pending).ok());
+        if let Some(bundle) = read.and_then(|read| read.bundle) {
+            self.raise_mark_to(&bundle);
+        }
     }
 
     /// At start, the policy that was reverted meanwhile is known by its file only.
     fn name_of_pending(&self) -> Option<String> {
         let pending = self.store.pending().ok().flatten()?;
-        let (policy, _) = build::parse_policy(&pending.file, &pending.text).ok()?;
-        Some(policy.name)
+        Some(self.read_stored(&pending).ok()?.policy.name)
     }
 
     fn save_host_state(&mut self) {

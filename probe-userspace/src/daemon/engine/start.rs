@@ -26,6 +26,8 @@ impl Engine {
         }
         self.start_audit();
         self.restore_counters();
+        self.look_at_trust();
+        self.make_incoming();
         self.sync_clock();
         self.set_failsafe();
         self.look_at_network();
@@ -49,6 +51,32 @@ impl Engine {
         self.detach_unlisted();
         self.attach_missing();
         self.sign_audit();
+        self.take_up_break_glass();
+        self.take_up_marks();
+        self.take_up_history();
+        self.look_at_expiry();
+    }
+
+    /// The daemon may have died between publishing and marking: what is in force was taken.
+    fn take_up_marks(&mut self) {
+        let in_force = [&self.in_force, &self.fallback]
+            .map(|in_force| in_force.as_ref().and_then(|in_force| in_force.bundle.clone()));
+        if self.marks.is_empty() && in_force.iter().any(Option::is_some) {
+            self.problems.set(
+                Topic::Marks,
+                "which revisions this host has taken is not known any more but for the policy in force: both copies are gone",
+            );
+        }
+        for bundle in in_force.iter().flatten() {
+            self.raise_mark_to(bundle);
+        }
+        // Both copies say the same from now on; what was wrong with them stays in the status until the next bundle.
+        if self.problems.has(&Topic::Marks)
+            && !self.marks.is_empty()
+            && let Err(error) = self.marks.write()
+        {
+            self.note_marks(Err(error));
+        }
     }
 
     fn take_up(&mut self, state: &StateInfo) {
@@ -91,9 +119,7 @@ impl Engine {
         match stored {
             Some(policy) if is_waiting => {
                 let path = self.store.policy_path();
-                self.fallback = self
-                    .compile_stored(&path, &policy, &location)
-                    .map(|image| InForce::policy(image, &policy));
+                self.fallback = self.compile_stored(&path, &policy, &location);
             }
             Some(policy) if self.in_force.is_none() => self.take_up_stored(&policy, &location),
             Some(_) => {}
@@ -136,13 +162,14 @@ impl Engine {
         // The database may be another one by now, so that it is not recognised. What was published after this
         // policy was accepted can only be this policy.
         let was_published = match (&state.active, policy.accepted) {
+            // What nobody signed is in force while it waits, and never for good.
+            _ if policy.is_break_glass => false,
             (Some(active), Some(accepted)) if !is_waiting => active.published >= accepted,
             _ => false,
         };
         let path = self.store.pending_path();
         let in_force = self
             .compile_stored(&path, policy, location)
-            .map(|image| InForce::policy(image, policy))
             .filter(|in_force| self.recognise(in_force));
         let result = match (&in_force, is_waiting) {
             (Some(in_force), true) => {
@@ -152,7 +179,7 @@ impl Engine {
                 );
                 Ok(())
             }
-            (Some(in_force), false) => {
+            (Some(in_force), false) if !policy.is_break_glass => {
                 tracing::info!(policy = in_force.image.policy_name, "adopted");
                 self.store.promote_pending()
             }
@@ -164,7 +191,7 @@ impl Engine {
                 );
                 Ok(())
             }
-            (None, false) => {
+            (Some(_) | None, false) => {
                 // What was wrong with it does not matter any more.
                 self.problems.clear(&Topic::Policy);
                 self.problems.clear(&Topic::Tests);
@@ -184,10 +211,9 @@ impl Engine {
     fn take_up_stored(&mut self, policy: &StoredPolicy, location: &Arc<Location>) {
         let started = std::time::Instant::now();
         let path = self.store.policy_path();
-        let Some(image) = self.compile_stored(&path, policy, location) else {
+        let Some(in_force) = self.compile_stored(&path, policy, location) else {
             return;
         };
-        let in_force = InForce::policy(image, policy);
         if self.recognise(&in_force) {
             tracing::info!(policy = in_force.image.policy_name, "adopted, nothing rebuilt");
             self.in_force = Some(in_force);
@@ -251,15 +277,17 @@ impl Engine {
         path: &Path,
         policy: &StoredPolicy,
         location: &Arc<Location>,
-    ) -> Option<crate::compile::Image> {
+    ) -> Option<InForce> {
         let now = Instant::now();
         let stored = &self.host_state.amendments;
         let as_of = stored.as_of(policy.accepted.unwrap_or(now), now);
         let amendments = stored.to_amendments();
+        let frame = &self.settings.host.frame;
+        let read = self.read_stored(policy);
         let build = |amendments: &Amendments| {
-            let frame = &self.settings.host.frame;
+            let read = read.as_ref().map_err(Refusal::clone)?;
             build::build_accepted(
-                &policy.file,
+                read.policy.clone(),
                 &policy.text,
                 location,
                 as_of,
@@ -283,11 +311,15 @@ impl Engine {
             }
             built = fewer.or(built);
         }
+        let bundle = read.ok().and_then(|read| read.bundle);
         match built {
             Ok((image, failed_tests)) => {
                 self.keep_lifts_of(&image);
                 self.note_failed_tests(path, &failed_tests);
-                Some(image)
+                Some(InForce {
+                    bundle,
+                    ..InForce::policy(image, policy)
+                })
             }
             Err(refusal) => {
                 let text = format!(
@@ -337,8 +369,9 @@ impl Engine {
 
     fn compile_baseline(&self, location: &Arc<Location>) -> Result<InForce, Refusal> {
         let amendments = &self.host_state.amendments;
+        let (policy, _) = build::parse_policy(build::BASELINE, build::PASS_EVERYTHING, NamedLists::new())?;
         let (image, _) = build::build_accepted(
-            build::BASELINE,
+            policy,
             build::PASS_EVERYTHING,
             location,
             amendments.as_of(Instant(0), Instant::now()),
@@ -350,6 +383,7 @@ impl Engine {
             image: Arc::new(image),
             source: None,
             is_baseline: true,
+            bundle: None,
         })
     }
 
@@ -410,6 +444,7 @@ impl InForce {
             image: Arc::new(image),
             source: Some(Arc::new(source.clone())),
             is_baseline: false,
+            bundle: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     compile::{Image, Override},
     daemon::{
         api::{
-            CounterRow, Database, EthertypeRow, EventCounts, Generation, Health, Interface,
+            BreakGlassState, CounterRow, Database, EthertypeRow, EventCounts, Generation, Health, Interface,
             MAX_OVERRIDES_LISTED, OrderRef, OverrideRow, Status,
         },
         sentence::sentence,
@@ -31,6 +31,13 @@ impl Engine {
         status.is_stored = self.store.has_policy();
         status.halted_services = self.halted_services();
         status.lifts = self.lifts();
+        status.managed = self.is_managed();
+        let broken = self.host_state.break_glass.as_ref();
+        status.break_glass = broken.map(|break_glass| BreakGlassState {
+            reason: break_glass.reason.clone(),
+            actor: break_glass.actor.clone(),
+            until: break_glass.until,
+        });
         // What is in force counts, not what was read last and may have been refused.
         let in_force = self.in_force.as_ref().map(|in_force| &in_force.image.location);
         if let Some(location) = in_force.or(self.location.as_ref()) {
@@ -54,6 +61,7 @@ impl Engine {
         };
         let image = &in_force.image;
         status.policy = Some(policy_ref(image));
+        status.bundle.clone_from(&in_force.bundle);
         status.replies = image.replies;
         status.orders = image
             .orders
@@ -126,6 +134,9 @@ impl Status {
             sentence: "starting".to_owned(),
             busy: Some("starting".to_owned()),
             policy: None,
+            bundle: None,
+            managed: false,
+            break_glass: None,
             generation: None,
             confirm_left_s: None,
             reverted: false,

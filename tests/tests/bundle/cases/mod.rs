@@ -3,6 +3,7 @@
 
 mod container;
 mod content;
+mod directive;
 mod freshness;
 mod manifest;
 mod signature;
@@ -13,7 +14,7 @@ use integration_tests::bundle_writer::{Draft, RawBundle, Signer};
 use super::Host;
 
 /// A bad bundle.
-pub(super) struct Case {
+pub(crate) struct Case {
     /// Which class.
     pub class: &'static str,
     /// What is wrong with it.
@@ -27,7 +28,7 @@ pub(super) struct Case {
 }
 
 /// All of them.
-pub(super) fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let mut corpus = Corpus {
         cases: Vec::new(),
         one: Signer::named("one"),
@@ -39,6 +40,7 @@ pub(super) fn all() -> Vec<Case> {
     container::add(&mut corpus);
     manifest::add(&mut corpus);
     content::add(&mut corpus);
+    directive::add(&mut corpus);
     corpus.cases
 }
 
@@ -89,6 +91,13 @@ impl Corpus {
     /// A geo bundle whose draft is altered.
     fn geo(&mut self, class: &'static str, name: &str, reason: Reason, alter: impl FnOnce(&mut Draft)) {
         let mut draft = Draft::geo();
+        alter(&mut draft);
+        self.signed(class, name, reason, &draft);
+    }
+
+    /// A directive whose draft is altered.
+    fn directive(&mut self, class: &'static str, name: &str, reason: Reason, alter: impl FnOnce(&mut Draft)) {
+        let mut draft = Draft::directive();
         alter(&mut draft);
         self.signed(class, name, reason, &draft);
     }

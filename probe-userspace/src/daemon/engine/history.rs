@@ -1,0 +1,366 @@
+//! What was in force when, and going back.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant as Stopwatch};
+
+use super::{
+    Engine, InForce,
+    apply::{Keep, Wanted, confirm_window, policy_ref},
+};
+use crate::{
+    audit::{Actor, Event},
+    bundle::{Bundle, Digest},
+    compile::Image,
+    daemon::{
+        Refusal,
+        api::{BundleRef, Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
+        build,
+        history::Coming,
+        preflight::Lockout,
+        problems::Topic,
+        store::{Origin, StoredPolicy},
+    },
+    diagnostic::Diagnostic,
+    instant::Instant,
+    policy::{NamedLists, Policy},
+};
+
+/// A stored policy, read with what belongs to it.
+pub(super) struct Read {
+    /// What it says.
+    pub policy: Policy,
+    /// The reader's warnings.
+    pub warnings: Vec<Diagnostic>,
+    /// The bundle that brought it.
+    pub bundle: Option<BundleRef>,
+}
+
+impl Engine {
+    /// Reads a stored policy with the bundle or the lists that belong to it.
+    pub(super) fn read_stored(&self, stored: &StoredPolicy) -> Result<Read, Refusal> {
+        let lists = match stored.origin {
+            Origin::Bundle(digest) => return self.read_bundle(stored, digest),
+            Origin::Lists(digest) => self.kept.lists(digest).map_err(Refusal::failed)?,
+            Origin::Plain => NamedLists::new(),
+        };
+        let (policy, warnings) = build::parse_policy(&stored.file, &stored.text, lists)?;
+        Ok(Read {
+            policy,
+            warnings,
+            bundle: None,
+        })
+    }
+
+    fn read_bundle(&self, stored: &StoredPolicy, digest: Digest) -> Result<Read, Refusal> {
+        let envelope = self.kept.bundle(digest).map_err(Refusal::failed)?;
+        // Who signed it was looked at when it was taken. A key that was revoked since takes nothing out of force.
+        let bundle = Bundle::read(&stored.file, &envelope.payload, envelope.kind)
+            .map_err(|rejected| Refusal::rejected(&stored.file, rejected))?;
+        let warnings = bundle.warnings;
+        match bundle.policy {
+            Some((policy, _)) => Ok(Read {
+                policy,
+                warnings,
+                bundle: Some(super::push::bundle_ref(&bundle.manifest, digest)),
+            }),
+            None => Err(Refusal::failed(format!("{} carries no policy", stored.file))),
+        }
+    }
+
+    /// Takes note of a policy that came into force.
+    pub(super) fn note_history(&mut self, wanted: &Wanted<'_>, image: &Image, actor: &Actor) {
+        let coming = Coming {
+            stored: &wanted.stored,
+            policy: &image.policy_name,
+            sha256: &image.policy_sha256,
+            revision: wanted.bundle.as_ref().map(|bundle| bundle.revision),
+            break_glass: wanted
+                .break_glass
+                .as_ref()
+                .map(|break_glass| break_glass.reason.clone()),
+            actor,
+        };
+        self.begin_history(&coming, wanted.ended);
+    }
+
+    fn begin_history(&mut self, coming: &Coming<'_>, ended: Ended) {
+        let result = self.history.begin(coming, ended, Instant::now(), &self.kept);
+        let result = result.and_then(|()| self.sweep_kept());
+        self.problems
+            .note(Topic::History, "cannot store the history", result);
+    }
+
+    /// Removes bundles and lists that neither the history nor a stored policy needs.
+    fn sweep_kept(&self) -> anyhow::Result<()> {
+        let mut needed: BTreeSet<Digest> = self.history.needs();
+        for stored in [self.store.policy()?, self.store.pending()?]
+            .into_iter()
+            .flatten()
+        {
+            if let Origin::Bundle(digest) | Origin::Lists(digest) = stored.origin {
+                needed.insert(digest);
+            }
+        }
+        self.kept.sweep(&needed)
+    }
+
+    /// After a revert: the policy that is stored for good is in force again, or none that is known.
+    pub(super) fn history_went_back(&mut self, ended: Ended) {
+        let stored = self.store.policy().ok().flatten();
+        let in_force = self.in_force.clone().filter(|in_force| !in_force.is_baseline);
+        match (stored, in_force) {
+            (Some(stored), Some(in_force)) => self.note_in_force(&stored, &in_force, ended),
+            _ => {
+                let result = self.history.end(ended, Instant::now());
+                self.problems
+                    .note(Topic::History, "cannot store the history", result);
+            }
+        }
+    }
+
+    /// At a start: what is in force is what the history says, unless the daemon died in between.
+    pub(super) fn take_up_history(&mut self) {
+        let is_waiting = self
+            .dataplane
+            .state()
+            .is_ok_and(|state| state.confirm_left_s.is_some());
+        let stored = match is_waiting {
+            true => self.store.pending(),
+            false => self.store.policy(),
+        };
+        let (Ok(Some(stored)), Some(in_force)) = (stored, self.in_force.clone()) else {
+            return;
+        };
+        let content = Digest::of(stored.to_file().as_bytes());
+        let is_known = self
+            .history
+            .current()
+            .is_some_and(|entry| entry.content == Some(content));
+        if !is_known && !in_force.is_baseline {
+            self.note_in_force(&stored, &in_force, Ended::NotRecorded);
+        }
+    }
+
+    fn note_in_force(&mut self, stored: &StoredPolicy, in_force: &InForce, ended: Ended) {
+        let coming = Coming {
+            stored,
+            policy: &in_force.image.policy_name,
+            sha256: &in_force.image.policy_sha256,
+            revision: in_force.bundle.as_ref().map(|bundle| bundle.revision),
+            break_glass: None,
+            actor: &Actor::Daemon,
+        };
+        self.begin_history(&coming, ended);
+    }
+
+    pub(super) fn history(&self) -> HistoryReply {
+        HistoryReply {
+            entries: self.history.entries().cloned().collect(),
+        }
+    }
+
+    pub(super) fn rollback(
+        &mut self,
+        request: &RollbackRequest,
+        actor: &Actor,
+    ) -> Result<RolledBack, Refusal> {
+        let started = Stopwatch::now();
+        self.look_at_trust();
+        if self.host_state.break_glass.is_some() && request.number.is_none() {
+            return self.roll_back_break_glass(actor, started);
+        }
+        if self.is_managed() {
+            return Err(Refusal::conflict(format!(
+                "this host takes signed policies only ({}), and they never go back: issue the older content anew with `cordon \
+                 bundle reissue OLD.cordon --revision N`, have it signed, and push it",
+                self.why_managed()
+            )));
+        }
+        let confirm = confirm_window(request.confirm_s)?;
+        let state = self.dataplane.state().map_err(Refusal::failed)?;
+        if state.confirm_left_s.is_some() {
+            return Err(Refusal::conflict(
+                "a policy waits for confirmation: wait until it reverts, or `cordon confirm` it first",
+            ));
+        }
+        let entry = self.entry_to_go_back_to(request.number)?;
+        let stored = self
+            .history
+            .stored(&entry)
+            .map_err(|error| Refusal::conflict(format!("entry {}: {error:#}", entry.number)))?;
+        let read = self.read_stored(&stored)?;
+        let loaded = self.loaded_image(&stored, &read, &state);
+        let mut wanted = Wanted {
+            stored,
+            policy: read.policy,
+            warnings: read.warnings,
+            bundle: read.bundle,
+            need: None,
+            keep: Keep::Nothing,
+            confirm_s: request.confirm_s,
+            override_lockout: request.override_lockout,
+            ssh_peer: request.ssh_peer,
+            break_glass: None,
+            ended: Ended::RolledBack,
+        };
+        let Some(image) = loaded else {
+            wanted.stored.accepted = Some(Instant::now());
+            let applied = self.put_in_force(wanted, actor)?;
+            return Ok(RolledBack {
+                number: Some(entry.number),
+                policy: applied.policy,
+                generation: applied.generation,
+                was_loaded: false,
+                confirm_left_s: applied.confirm_left_s,
+                took_us: micros(started),
+                lockouts: applied.lockouts,
+                problems: applied.problems,
+            });
+        };
+        let lockouts = self.check_lockout(&wanted, &image.image, Instant::now())?;
+        let lockouts: Vec<String> = lockouts.iter().map(Lockout::to_string).collect();
+        let generation = state.previous.as_ref().map_or(0, |previous| previous.number);
+        let event = Event::Publish {
+            policy: image.image.policy_name.clone(),
+            sha256: image.image.policy_sha256.clone(),
+            generation,
+            revision: None,
+            confirm_s: request.confirm_s,
+            lockouts: lockouts.clone(),
+            break_glass: None,
+        };
+        self.record_first(actor, &event)?;
+        self.set_targets(Some(&image.image));
+        self.dataplane.flip(confirm).map_err(Refusal::failed)?;
+        let took_us = micros(started);
+        let policy = policy_ref(&image.image);
+        let image_ref = Arc::clone(&image.image);
+        let before = self.in_force.replace(image);
+        // The kernel's word comes first here: were the policy stored as pending before, a crash in between could take it
+        // for one that was published.
+        let result = match confirm {
+            Some(_) => {
+                self.fallback = before;
+                self.store.set_pending(&wanted.stored)
+            }
+            None => {
+                self.previous = before;
+                self.store.set_policy(&wanted.stored)
+            }
+        };
+        self.problems.note(
+            Topic::StoredPolicy,
+            "the policy is in force, but a restart would bring the later one back",
+            result,
+        );
+        tracing::info!(%actor, policy = policy.name, generation, took_us, "rolled back");
+        self.note_history(&wanted, &image_ref, actor);
+        self.settle_in();
+        Ok(RolledBack {
+            number: Some(entry.number),
+            policy,
+            generation,
+            was_loaded: true,
+            confirm_left_s: request.confirm_s,
+            took_us,
+            lockouts,
+            problems: self.problems.texts(),
+        })
+    }
+
+    /// Back to the signed policy at once, which the kernel would do by itself later.
+    fn roll_back_break_glass(&mut self, actor: &Actor, started: Stopwatch) -> Result<RolledBack, Refusal> {
+        let event = self.revert_event();
+        self.record_first(actor, &event)?;
+        self.go_back()?;
+        let took_us = micros(started);
+        let state = self.dataplane.state().map_err(Refusal::failed)?;
+        let policy = self.in_force.as_ref().map(|in_force| policy_ref(&in_force.image));
+        Ok(RolledBack {
+            number: self.history.current().map(|entry| entry.number),
+            policy: policy.unwrap_or_else(|| crate::daemon::api::PolicyRef {
+                name: "?".to_owned(),
+                sha256: String::new(),
+            }),
+            generation: state.active.map_or(0, |active| active.number),
+            was_loaded: true,
+            confirm_left_s: None,
+            took_us,
+            lockouts: Vec::new(),
+            problems: self.problems.texts(),
+        })
+    }
+
+    pub(super) fn revert_event(&self) -> Event {
+        let in_force = self.in_force.as_ref();
+        Event::Revert {
+            policy: in_force.map_or_else(String::new, |in_force| in_force.image.policy_name.clone()),
+        }
+    }
+
+    fn entry_to_go_back_to(&self, number: Option<u64>) -> Result<HistoryEntry, Refusal> {
+        let current = self.history.current();
+        let is_current = |entry: &HistoryEntry| {
+            current.is_some_and(|current| {
+                (&current.sha256, current.bundle, current.lists) == (&entry.sha256, entry.bundle, entry.lists)
+            })
+        };
+        let found = match number {
+            Some(number) => self.history.entries().find(|entry| entry.number == number),
+            // What nobody confirmed or signed is not what anybody wants back unasked.
+            None => self.history.entries().find(|entry| {
+                let was_good = !matches!(entry.ended, Some(Ended::Reverted | Ended::BreakGlassOver));
+                was_good && entry.break_glass.is_none() && !is_current(entry)
+            }),
+        };
+        match (found, number) {
+            (Some(entry), _) => Ok(entry.clone()),
+            (None, Some(number)) => Err(Refusal::conflict(format!(
+                "the history has no entry {number}: look at `cordon history`"
+            ))),
+            (None, None) => Err(Refusal::conflict(
+                "there is no earlier policy to go back to: look at `cordon history`",
+            )),
+        }
+    }
+
+    /// The policy's image, if the kernel still holds a generation of it and the geo data has not changed since.
+    fn loaded_image(
+        &mut self,
+        stored: &StoredPolicy,
+        read: &Read,
+        state: &crate::dataplane::StateInfo,
+    ) -> Option<InForce> {
+        let previous = state.previous.as_ref()?;
+        let active = state.active.as_ref()?;
+        if previous.location_digest != active.location_digest {
+            return None;
+        }
+        let is_loaded = |image: &Image| super::apply::hex(&image.digest) == previous.image_digest;
+        if let Some(known) = self.previous.clone().filter(|known| {
+            is_loaded(&known.image)
+                && known.image.policy_sha256 == Digest::of(stored.text.as_bytes()).to_string()
+                && known.bundle == read.bundle
+        }) {
+            return Some(known);
+        }
+        // After a restart nobody holds its image: compiling is still less than loading it again.
+        let location = self
+            .in_force
+            .as_ref()
+            .map(|in_force| Arc::clone(&in_force.image.location))?;
+        let accepted = stored.accepted?;
+        let frame = &self.settings.host.frame;
+        let built = build::build_accepted(read.policy.clone(), &stored.text, &location, accepted, frame);
+        let (image, _) = built.ok().filter(|(image, _)| is_loaded(image))?;
+        let found = InForce {
+            bundle: read.bundle.clone(),
+            ..InForce::policy(image)
+        };
+        self.dataplane.recognise(&found.image).ok()?;
+        Some(found)
+    }
+}
+
+fn micros(started: Stopwatch) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

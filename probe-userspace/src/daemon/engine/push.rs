@@ -1,0 +1,320 @@
+//! Bundles: what is signed by enough trusted keys, fresh and for this host is put in force or followed.
+//!
+//! The order of the steps makes a crash leave the old or the new policy: the bundle is kept, the policy stored as pending,
+//! published, stored for good, and only then is its revision marked as taken. At a start the marks are raised to what is
+//! in force. The same bundle is taken up again where it was left.
+
+use std::sync::Arc;
+
+use super::{Engine, apply::Wanted};
+use crate::{
+    audit::{Actor, Event},
+    bundle::{
+        self, Bundle, Content, DatabaseNeed, Digest, Envelope, Kind, Manifest, Reason, Rejected, Version,
+        freshness::{self, Freshness, Mark, Situation},
+        trust::Votes,
+    },
+    daemon::{
+        Refusal,
+        api::{BundleRef, Ended, PushOutcome, PushQuery, Pushed},
+        problems::Topic,
+        store::{Origin, StoredPolicy},
+    },
+    diagnostic::Place,
+    geo::Location,
+    instant::Instant,
+};
+
+/// A bundle as it arrived.
+#[derive(Debug)]
+pub struct Upload {
+    /// How it is to be taken.
+    pub query: PushQuery,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A bundle that was opened and is fresh.
+pub(super) struct Genuine<'p> {
+    /// What it is called in remarks.
+    pub file: &'p str,
+    /// How it is to be taken.
+    pub query: &'p PushQuery,
+    /// The whole of it.
+    pub envelope: &'p Envelope,
+    /// What is in it.
+    pub bundle: Bundle<'p>,
+    /// Whether the host has it already.
+    pub freshness: Freshness,
+    /// Who signed it.
+    pub signers: Actor,
+    /// The time by which it was judged.
+    pub now: Instant,
+}
+
+impl Genuine<'_> {
+    /// The answer, so far.
+    pub fn answer(&self, outcome: PushOutcome) -> Pushed {
+        let manifest = &self.bundle.manifest;
+        Pushed {
+            outcome,
+            kind: manifest.kind(),
+            name: manifest.name.clone(),
+            revision: manifest.revision,
+            digest: self.bundle.digest,
+            is_expired: manifest.is_expired(self.now),
+            applied: None,
+            followed: None,
+            diagnostics: self.bundle.warnings.clone(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// A rejection for a reason that only shows on a host.
+    pub fn rejected(&self, reason: Reason, message: impl Into<String>, fix: &str) -> Refusal {
+        let rejected = Rejected::new(reason, Place::file(self.file), "", message, fix);
+        Refusal::rejected(self.file, rejected)
+    }
+}
+
+impl Engine {
+    /// Takes a bundle that somebody sends; `sender` is who, until it is known who signed it.
+    pub(super) fn push(&mut self, upload: Upload, sender: &Actor) -> Result<Pushed, Refusal> {
+        let mut actor = sender.clone();
+        let source = upload.query.file.clone();
+        let result = self.try_push(upload, &mut actor);
+        match result {
+            Ok(mut pushed) => {
+                pushed.problems = self.problems.texts();
+                Ok(pushed)
+            }
+            Err(refusal) => {
+                if let Some(reason) = &refusal.reason {
+                    let event = Event::Reject {
+                        verb: "push".to_owned(),
+                        source,
+                        reason: reason.clone(),
+                        message: match refusal.diagnostics.first() {
+                            Some(first) => first.message.clone(),
+                            None => refusal.error.clone(),
+                        },
+                    };
+                    self.record(&actor, &event);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn try_push(&mut self, upload: Upload, actor: &mut Actor) -> Result<Pushed, Refusal> {
+        let Upload { query, bytes } = upload;
+        let file = query.file.as_str();
+        let rejected = |rejected| Refusal::rejected(file, rejected);
+        self.look_at_trust();
+        let trust = match &self.trust {
+            Ok(trust) => Arc::clone(trust),
+            Err(refusal) => return Err(refusal.clone().because(Reason::TrustUnreadable)),
+        };
+        let envelope = Envelope::read(file, &bytes[..]).map_err(rejected)?;
+        // The envelope holds them again.
+        drop(bytes);
+        let (bundle, votes) = bundle::open(file, &envelope, &trust).map_err(rejected)?;
+        let signers = signers(&votes, bundle.digest);
+        actor.clone_from(&signers);
+        let identity = self.settings.identity();
+        let kind = envelope.kind;
+        let situation = Situation {
+            mark: self.marks.reached().mark(kind),
+            clock: Instant::now(),
+            seen: self.marks.reached().seen(),
+            host: Some(&identity),
+            cordon: Version::ours(),
+        };
+        let freshness =
+            freshness::judge(file, &bundle.manifest, bundle.digest, &situation).map_err(rejected)?;
+        let now = situation.now();
+        let genuine = Genuine {
+            file,
+            query: &query,
+            envelope: &envelope,
+            bundle,
+            freshness,
+            signers,
+            now,
+        };
+        match kind {
+            Kind::Policy => self.push_policy(&genuine),
+            Kind::Directive => self.push_directive(&genuine),
+            Kind::Geo => Err(genuine.rejected(
+                Reason::CannotFollow,
+                "this cordon takes no geo bundles",
+                "name the database in the host file, as `database`",
+            )),
+        }
+    }
+
+    fn push_policy(&mut self, genuine: &Genuine<'_>) -> Result<Pushed, Refusal> {
+        let digest = genuine.bundle.digest;
+        let manifest = &genuine.bundle.manifest;
+        let (Some((policy, text)), Content::Policy(content)) = (&genuine.bundle.policy, &manifest.content)
+        else {
+            return Err(Refusal::failed("a policy bundle without a policy"));
+        };
+        if let Freshness::Idle { is_expired } = genuine.freshness {
+            if self.bundle_in_force() == Some(digest) && self.host_state.break_glass.is_none() {
+                return Ok(genuine.answer(PushOutcome::Idle));
+            }
+            // It was taken, but something came in between: a crash, a deadline, break-glass. What is stored for
+            // good may come back though it has ended; nothing else may.
+            let is_stored = self.stored_bundle() == Some(digest);
+            if is_expired && !is_stored {
+                return Err(genuine.rejected(
+                    Reason::Expired,
+                    format!("the bundle has ended: now it is {}", genuine.now),
+                    "issue a new revision",
+                ));
+            }
+            if is_stored && self.host_state.break_glass.is_some() {
+                return self.end_break_glass(genuine);
+            }
+        }
+        let stored = StoredPolicy::accepted(genuine.file, text, Instant::now());
+        let wanted = Wanted {
+            stored: stored.with_origin(Origin::Bundle(digest)),
+            policy: policy.clone(),
+            warnings: genuine.bundle.warnings.clone(),
+            bundle: Some(bundle_ref(manifest, digest)),
+            need: content.database.as_ref(),
+            keep: super::apply::Keep::Bundle(genuine.envelope),
+            confirm_s: genuine.query.confirm_s,
+            override_lockout: genuine.query.override_lockout,
+            ssh_peer: genuine.query.ssh_peer,
+            break_glass: None,
+            ended: Ended::Replaced,
+        };
+        let applied = self.put_in_force(wanted, &genuine.signers).map_err(|refusal| {
+            match (&refusal.reason, refusal.status) {
+                // What compiles nowhere is the bundle's fault; a full disk is not.
+                (None, 422) => refusal.because(Reason::MalformedPolicy),
+                _ => refusal,
+            }
+        })?;
+        self.raise_mark(genuine);
+        tracing::info!(
+            actor = %genuine.signers,
+            bundle = manifest.name,
+            revision = manifest.revision,
+            "bundle accepted"
+        );
+        Ok(Pushed {
+            diagnostics: applied.diagnostics.clone(),
+            applied: Some(applied),
+            ..genuine.answer(PushOutcome::Accepted)
+        })
+    }
+
+    /// The signed policy that is stored takes the place of the one that nobody signed.
+    fn end_break_glass(&mut self, genuine: &Genuine<'_>) -> Result<Pushed, Refusal> {
+        let event = self.revert_event();
+        self.record_first(&genuine.signers, &event)?;
+        self.go_back()?;
+        Ok(genuine.answer(PushOutcome::Accepted))
+    }
+
+    /// Notes that a bundle was taken. What cannot be written is taken all the same: it is in force.
+    pub(super) fn raise_mark(&mut self, genuine: &Genuine<'_>) {
+        let manifest = &genuine.bundle.manifest;
+        let mark = Mark {
+            name: manifest.name.clone(),
+            revision: manifest.revision,
+            digest: genuine.bundle.digest,
+        };
+        let result = self.marks.raise(manifest.kind(), mark, manifest.issued);
+        self.note_marks(result);
+    }
+
+    pub(super) fn note_marks(&mut self, result: anyhow::Result<()>) {
+        self.problems
+            .note(Topic::Marks, "cannot store which revision this host has", result);
+    }
+
+    /// What is in force was taken, whatever the marks say.
+    pub(super) fn raise_mark_to(&mut self, bundle: &BundleRef) {
+        let mark = Mark {
+            name: bundle.name.clone(),
+            revision: bundle.revision,
+            digest: bundle.digest,
+        };
+        if let Err(error) = self.marks.raise(Kind::Policy, mark, bundle.issued) {
+            self.note_marks(Err(error));
+        }
+    }
+
+    /// Digest of the bundle in force.
+    fn bundle_in_force(&self) -> Option<Digest> {
+        let in_force = self.in_force.as_ref()?;
+        Some(in_force.bundle.as_ref()?.digest)
+    }
+
+    /// Digest of the bundle whose policy is stored for good.
+    fn stored_bundle(&self) -> Option<Digest> {
+        self.store.policy().ok().flatten()?.bundle()
+    }
+
+    /// Says since when the policy in force has ended. It stays in force.
+    pub(super) fn look_at_expiry(&mut self) {
+        let in_force = self.in_force.as_ref();
+        let Some(bundle) = in_force.and_then(|in_force| in_force.bundle.clone()) else {
+            return self.problems.clear(&Topic::Expired);
+        };
+        let now = Instant::now().max(self.marks.reached().seen());
+        let was_seen = self.host_state.expired == Some(bundle.digest);
+        let is_over = bundle.expires <= now;
+        if !is_over && !was_seen {
+            return self.problems.clear(&Topic::Expired);
+        }
+        let set_back = match is_over {
+            true => String::new(),
+            false => ", though the clock was set back since".to_owned(),
+        };
+        self.problems.set(
+            Topic::Expired,
+            format!(
+                "the policy in force, {} revision {}, has ended on {}{set_back}: it stays in force; push a new revision",
+                bundle.name, bundle.revision, bundle.expires
+            ),
+        );
+        if !was_seen {
+            self.host_state.expired = Some(bundle.digest);
+            self.save_host_state();
+        }
+    }
+}
+
+/// Why a bundle cannot be taken with the database at hand.
+pub(super) fn check_database(need: &DatabaseNeed, location: &Location, now: Instant) -> Result<(), String> {
+    let source = &location.source;
+    let built = Instant(u32::try_from(source.built_s).unwrap_or(u32::MAX));
+    match need.refuses(&source.plain_name(), built, now) {
+        Some(why) => Err(why),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn bundle_ref(manifest: &Manifest, digest: Digest) -> BundleRef {
+    let validity = manifest.validity();
+    BundleRef {
+        name: manifest.name.clone(),
+        revision: manifest.revision,
+        digest,
+        issued: manifest.issued,
+        expires: validity.map_or(Instant(u32::MAX - 1), |validity| validity.expires),
+    }
+}
+
+fn signers(votes: &Votes, digest: Digest) -> Actor {
+    Actor::Signed {
+        keys: votes.keys.iter().map(ToString::to_string).collect(),
+        bundle: digest.to_string(),
+    }
+}
