@@ -71,13 +71,18 @@ impl Address {
         }
     }
 
-    /// An IPv6 address from its [`Address::halves`].
+    /// From [`Address::halves`].
     #[inline(always)]
-    pub const fn from_v6_halves(halves: [u64; 2]) -> Self {
-        Self {
-            is_v4: false,
-            v4: 0,
-            v6: halves,
+    pub const fn from_halves(is_v4: bool, [high, low]: [u64; 2]) -> Self {
+        let [_, _, _, _, a, b, c, d] = low.to_ne_bytes();
+        if is_v4 {
+            Self::from_v4([a, b, c, d])
+        } else {
+            Self {
+                is_v4,
+                v4: 0,
+                v6: [high, low],
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ const NONE: u64 = u64::MAX;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn cordon_nat64(high: u64, low: u64) -> u64 {
-    let address = Address::from_v6_halves([high, low]).v6();
+    let address = Address::from_halves(false, [high, low]).v6();
     let n_prefixes = N_NAT64.load() as usize;
     for (idx, prefix) in NAT64_PREFIXES.iter().enumerate().take(MAX_NAT64) {
         if idx >= n_prefixes {

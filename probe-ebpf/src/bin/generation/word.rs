@@ -38,7 +38,7 @@ pub fn unpack(word: u64) -> Facts {
     // The compiler knows which bits can be set, the verifier does not: so the compiler must not leave masks away.
     let word = black_box(word);
     Facts {
-        source: Address::from_v6_halves([0; 2]),
+        source: Address::from_halves(false, [0; 2]),
         ip_offset: (word & IP_OFFSET_MASK) as u16,
         ip_len: (word >> IP_LEN_SHIFT) as u8,
         version: (word >> VERSION_SHIFT) as u8,
