@@ -59,9 +59,6 @@ pub struct HostState {
     /// Since when this host takes signed policies only. It outlives the last trusted key.
     #[serde(default)]
     pub managed: Option<Instant>,
-    /// Ids of the keys that were trusted when the daemon looked last.
-    #[serde(default)]
-    pub trusted: Vec<String>,
     /// The policy in force that nobody signed.
     #[serde(default)]
     pub break_glass: Option<BreakGlass>,

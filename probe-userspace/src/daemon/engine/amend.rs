@@ -18,7 +18,7 @@ use crate::{
     exemption::KnownLifts,
     geo::Location,
     instant::Instant,
-    policy::{Amendments, Policy, halted_service},
+    policy::{Amendments, NamedLists, Policy, halted_service},
 };
 
 /// The policies in force as amended; not in force yet.
@@ -81,7 +81,7 @@ impl Engine {
 
     /// The same policy and location with amendments.
     fn amend(&self, in_force: &InForce, amendments: &Amendments, now: Instant) -> Result<InForce, Refusal> {
-        let policy = in_force.parsed()?;
+        let policy = self.parsed(in_force)?;
         let lifts = self.exemptions.lifts_for(&policy);
         let image = self.compile_again(in_force, amendments, now, &lifts);
         let image = image.map_err(|refusal| Refusal {
@@ -98,6 +98,17 @@ impl Engine {
         })
     }
 
+    /// The policy of what is in force, without amendments.
+    pub(super) fn parsed(&self, in_force: &InForce) -> Result<Policy, Refusal> {
+        match &in_force.source {
+            Some(source) => Ok(self.read_stored(source)?.policy),
+            None => {
+                let (policy, _) = build::parse_policy(build::BASELINE, in_force.text(), NamedLists::new())?;
+                Ok(policy)
+            }
+        }
+    }
+
     /// Compiles what is in force for the same location, with other amendments or lifts.
     pub(super) fn compile_again(
         &self,
@@ -108,12 +119,12 @@ impl Engine {
     ) -> Result<Image, Refusal> {
         let location = &in_force.image.location;
         let frame = &self.settings.host.frame;
-        let policy = in_force.parsed()?;
+        let policy = self.parsed(in_force)?;
         build::compile_amended(policy, in_force.text(), location, as_of, frame, amendments, lifts)
     }
 
     /// Publishes the policies as amended. The state file comes first: a daemon that dies in between does what it says.
-    pub(super) fn put_in_force(&mut self, amended: Amended, change: Change) -> Result<(), Refusal> {
+    pub(super) fn exchange_for(&mut self, amended: Amended, change: Change) -> Result<(), Refusal> {
         let before = std::mem::replace(&mut self.host_state.amendments, amended.next.clone());
         let stored = self.store.set_host_state(&self.host_state);
         if let (Err(error), Change::Opens) = (&stored, change) {
@@ -323,16 +334,6 @@ impl InForce {
             Some(source) => &source.text,
             None => build::PASS_EVERYTHING,
         }
-    }
-
-    /// The policy without amendments.
-    fn parsed(&self) -> Result<Policy, Refusal> {
-        let file = self
-            .source
-            .as_ref()
-            .map_or(build::BASELINE, |source| &source.file);
-        let (policy, _) = build::parse_policy(file, self.text())?;
-        Ok(policy)
     }
 
     /// The instant that its image is compiled as of.

@@ -236,6 +236,8 @@ impl Engine {
         if is_other_bundle {
             let event = self.publish_event(wanted, &image, generation, &[]);
             self.record_first(actor, &event)?;
+        } else {
+            self.note_accepted(&image, state, actor);
         }
         // The text may differ in comments: store the latest, as what is waiting or as what is in force.
         let result = match state.confirm_left_s {

@@ -191,6 +191,7 @@ impl Engine {
             revision: None,
             confirm_s: None,
             lockouts: Vec::new(),
+            break_glass: None,
         };
         self.record(&Actor::Daemon, &event);
     }

@@ -38,25 +38,25 @@ impl Engine {
                 let rows = stored.retired.into_iter();
                 let rows = rows.map(|row| (row.reason, row.class, row.packets, row.bytes));
                 self.dataplane.restore_retired(rows);
-                self.kept.n_retired = n_packets(&self.dataplane.retired_counters());
+                self.kept_counters.n_retired = n_packets(&self.dataplane.retired_counters());
             }
             // The kernel counts from zero after a boot; what was before is in the log.
             Ok(_) => {}
             Err(error) => self.problems.set(Topic::StoredCounters, format!("{error:#}")),
         }
-        self.kept.at_ns = crate::dataplane::boot_ns();
+        self.kept_counters.at_ns = crate::dataplane::boot_ns();
     }
 
     /// Persists what is due: the last counters of generations that were retired, and every five minutes all.
     pub(super) fn keep_counters(&mut self) {
         for (generation, rows) in self.dataplane.take_last_counters() {
-            self.kept.n_packets.remove(&generation);
+            self.kept_counters.n_packets.remove(&generation);
             let rows = bounded(rows);
             self.record(&Actor::Daemon, &Event::Counters { generation, rows });
         }
         let retired = self.dataplane.retired_counters();
-        if n_packets(&retired) != self.kept.n_retired {
-            self.kept.n_retired = n_packets(&retired);
+        if n_packets(&retired) != self.kept_counters.n_retired {
+            self.kept_counters.n_retired = n_packets(&retired);
             let stored = StoredCounters {
                 boot: boot_id(),
                 retired: retired.into_iter().map(stored_row).collect(),
@@ -66,14 +66,14 @@ impl Engine {
                 .note(Topic::StoredCounters, "cannot store counters", result);
         }
         let now_ns = crate::dataplane::boot_ns();
-        if now_ns.saturating_sub(self.kept.at_ns) >= INTERVAL_NS {
+        if now_ns.saturating_sub(self.kept_counters.at_ns) >= INTERVAL_NS {
             self.record_counters();
         }
     }
 
     /// Puts the counters of all generations into the log.
     pub(super) fn record_counters(&mut self) {
-        self.kept.at_ns = crate::dataplane::boot_ns();
+        self.kept_counters.at_ns = crate::dataplane::boot_ns();
         let counters = match self.dataplane.counters_by_generation() {
             Ok(counters) => counters,
             Err(error) => {
@@ -83,7 +83,7 @@ impl Engine {
         };
         for (generation, rows) in counters {
             let n_packets = n_packets(&rows);
-            if n_packets == 0 || self.kept.n_packets.get(&generation) == Some(&n_packets) {
+            if n_packets == 0 || self.kept_counters.n_packets.get(&generation) == Some(&n_packets) {
                 continue;
             }
             let rows = bounded(rows);
@@ -92,7 +92,7 @@ impl Engine {
                 .journal
                 .offer(&Actor::Daemon, &Event::Counters { generation, rows });
             if result.is_ok() {
-                self.kept.n_packets.insert(generation, n_packets);
+                self.kept_counters.n_packets.insert(generation, n_packets);
             }
             self.note_journal(result);
         }

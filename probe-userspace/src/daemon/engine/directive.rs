@@ -9,7 +9,7 @@ use crate::{
     },
     daemon::{
         Refusal,
-        api::{HaltRequest, PushOutcome, Pushed},
+        api::{HaltRequest, LiftRequest, PushOutcome, Pushed, ResumeRequest, UnliftRequest},
     },
     instant::Instant,
 };
@@ -47,11 +47,12 @@ impl Engine {
         let signers = &genuine.signers;
         match directive {
             Directive::Halt {
-                service: None,
+                service,
                 until,
                 reason,
             } => {
                 let request = HaltRequest {
+                    service: service.clone(),
                     for_s: until.map(|until| self.span_until(until, genuine)).transpose()?,
                     reason: reason.clone(),
                     override_lockout: genuine.query.override_lockout,
@@ -59,15 +60,33 @@ impl Engine {
                 };
                 self.halt(&request, signers).map(drop)
             }
-            Directive::Resume { service: None, .. } => self.resume(signers).map(drop),
-            Directive::Halt { service: Some(_), .. }
-            | Directive::Resume { service: Some(_), .. }
-            | Directive::Lift {
-                orders: Orders::All | Orders::One(_),
-                ..
+            Directive::Resume { service, .. } => {
+                let request = ResumeRequest {
+                    service: service.clone(),
+                };
+                self.resume(&request, signers).map(drop)
             }
-            | Directive::Unlift { .. }
-            | Directive::Exempt(_) => Err(genuine.rejected(
+            Directive::Lift {
+                orders,
+                until,
+                reason,
+            } => {
+                let request = LiftRequest {
+                    order: one_of(orders),
+                    all: one_of(orders).is_none(),
+                    for_s: until.map(|until| self.span_until(until, genuine)).transpose()?,
+                    reason: reason.clone(),
+                };
+                self.lift(&request, signers).map(drop)
+            }
+            Directive::Unlift { orders, .. } => {
+                let request = UnliftRequest {
+                    order: one_of(orders),
+                    all: one_of(orders).is_none(),
+                };
+                self.unlift(&request, signers).map(drop)
+            }
+            Directive::Exempt(_) => Err(genuine.rejected(
                 Reason::CannotFollow,
                 format!("this cordon does not follow `{}` directives", directive.name()),
                 "install a newer cordon on this host",
@@ -88,5 +107,13 @@ impl Engine {
                 "sign one with a later `until`",
             )),
         }
+    }
+}
+
+/// The one order; `None`: all of them.
+fn one_of(orders: &Orders) -> Option<String> {
+    match orders {
+        Orders::All => None,
+        Orders::One(id) => Some(id.clone()),
     }
 }

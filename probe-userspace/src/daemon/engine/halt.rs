@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Engine, InForce,
+    Engine,
     amend::{Change, unknown_policy},
     lift::named,
     status::instant_text,
@@ -15,7 +15,6 @@ use crate::{
         Refusal,
         amendments::{StoredService, StoredServiceHalt},
         api::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
-        build,
         preflight::{self, CutOff, Lockout},
         problems::Topic,
         store::StoredHalt,
@@ -156,7 +155,7 @@ impl Engine {
         });
         let amended = self.amended(next)?;
         let lockouts = self.check_service_halt(amended.image(), request)?;
-        self.put_in_force(amended, Change::Closes)?;
+        self.exchange_for(amended, Change::Closes)?;
         tracing::info!(
             %actor,
             service = name,
@@ -186,7 +185,8 @@ impl Engine {
     /// The service as the policy in force describes it; while it is halted, also as it was described then.
     fn find_service(&self, name: &str) -> Result<StoredService, Refusal> {
         let in_force = self.in_force.as_ref().ok_or_else(unknown_policy)?;
-        let described = in_force.services()?;
+        let policy = self.parsed(in_force)?;
+        let described = policy.services.iter().map(StoredService::of);
         let now = Instant::now();
         let halted = self.host_state.amendments.live_halts(now);
         let halted = halted.map(|halt| halt.service.clone());
@@ -313,7 +313,7 @@ impl Engine {
         next.halts
             .retain(|halt| !services.iter().any(|ended| ended.service == halt.service.name));
         let amended = self.amended(next)?;
-        self.put_in_force(amended, Change::Opens)
+        self.exchange_for(amended, Change::Opens)
     }
 
     pub(super) fn has_halted_services(&self) -> bool {
@@ -379,17 +379,6 @@ impl Engine {
             self.host_state.halted = None;
             self.save_host_state();
         }
-    }
-}
-
-impl InForce {
-    /// The services that the policy describes.
-    fn services(&self) -> Result<Vec<StoredService>, Refusal> {
-        let Some(source) = &self.source else {
-            return Ok(Vec::new());
-        };
-        let (policy, _) = build::parse_policy(&source.file, &source.text)?;
-        Ok(policy.services.iter().map(StoredService::of).collect())
     }
 }
 

@@ -348,13 +348,21 @@ impl Engine {
             .in_force
             .as_ref()
             .map(|in_force| Arc::clone(&in_force.image.location))?;
-        let accepted = stored.accepted?;
-        let frame = &self.settings.host.frame;
-        let built = build::build_accepted(read.policy.clone(), &stored.text, &location, accepted, frame);
+        let amendments = &self.host_state.amendments;
+        let as_of = amendments.as_of(stored.accepted?, Instant::now());
+        let built = build::build_accepted(
+            read.policy.clone(),
+            &stored.text,
+            &location,
+            as_of,
+            &self.settings.host.frame,
+            &amendments.to_amendments(),
+            |policy| self.exemptions.lifts_for(policy),
+        );
         let (image, _) = built.ok().filter(|(image, _)| is_loaded(image))?;
         let found = InForce {
             bundle: read.bundle.clone(),
-            ..InForce::policy(image)
+            ..InForce::policy(image, stored)
         };
         self.dataplane.recognise(&found.image).ok()?;
         Some(found)

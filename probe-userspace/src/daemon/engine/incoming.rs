@@ -2,7 +2,7 @@
 
 use super::{Engine, push::Upload};
 use crate::{
-    audit::{Actor, Event},
+    audit::{Actor, Rejection},
     daemon::{Refusal, api::PushQuery, incoming::Arrived, problems::Topic},
 };
 
@@ -52,13 +52,13 @@ impl Engine {
         let refusal = match bytes {
             Err(rejected) => {
                 let refusal = Refusal::rejected(&file, rejected);
-                let event = Event::Reject {
+                let rejection = Rejection {
                     verb: "push".to_owned(),
                     source: file.clone(),
                     reason: refusal.reason.clone().unwrap_or_default(),
                     message: refusal.error.clone(),
                 };
-                self.record(&Actor::Daemon, &event);
+                self.journal.reject(&Actor::Daemon, rejection);
                 refusal
             }
             Ok(bytes) => {

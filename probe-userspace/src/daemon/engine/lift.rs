@@ -61,7 +61,7 @@ impl Engine {
             };
             self.record_first(actor, &event)?;
         }
-        self.put_in_force(amended, Change::Opens)?;
+        self.exchange_for(amended, Change::Opens)?;
         tracing::info!(
             %actor,
             orders = orders.join(", "),
@@ -100,7 +100,7 @@ impl Engine {
             next.lifts
                 .retain(|lift| !ended.iter().any(|ended| ended.order == lift.order));
             let amended = self.amended(next)?;
-            self.put_in_force(amended, Change::Closes)?;
+            self.exchange_for(amended, Change::Closes)?;
         }
         for lift in &ended {
             let event = Event::Unlift {

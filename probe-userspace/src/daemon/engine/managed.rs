@@ -1,7 +1,7 @@
 //! Who may put a policy in force. With the first trusted key a host is managed: it takes signed policies only, and what
 //! root puts in force without a signature ends by itself.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use super::Engine;
 use crate::{
@@ -29,7 +29,8 @@ impl Engine {
             Ok(trust) => {
                 let trust = Arc::clone(trust);
                 self.problems.clear(&Topic::Trust);
-                self.note_keys(&trust);
+                self.note_keys();
+                self.note_managed(&trust);
             }
             Err(refusal) => {
                 let text = match refusal.diagnostics.first() {
@@ -41,39 +42,20 @@ impl Engine {
         }
     }
 
-    /// Notes which keys came and went since the last look, and the first one for good.
-    fn note_keys(&mut self, trust: &Trust) {
-        let is_trusted = |id: &&crate::bundle::trust::KeyFile| !trust.rules().is_revoked(&id.key);
-        let now: BTreeSet<String> = trust
-            .keys()
-            .iter()
-            .filter(is_trusted)
-            .map(|file| file.key.id().to_string())
-            .collect();
-        let before: BTreeSet<String> = self.host_state.trusted.iter().cloned().collect();
-        if now == before {
+    /// Notes the first trusted key for good.
+    fn note_managed(&mut self, trust: &Trust) {
+        let is_trusted = |file: &crate::bundle::trust::KeyFile| !trust.rules().is_revoked(&file.key);
+        if self.host_state.managed.is_some() || !trust.keys().iter().any(is_trusted) {
             return;
         }
-        let added = now.difference(&before).map(|key| ("trust", key));
-        let gone = before.difference(&now).map(|key| ("revoke", key));
-        for (change, key) in added.chain(gone) {
-            tracing::info!(key, "{change}");
-            let event = Event::Key {
-                change: change.to_owned(),
-                key: key.clone(),
-            };
-            self.record(&Actor::Daemon, &event);
-        }
-        if self.host_state.managed.is_none() && !now.is_empty() {
-            tracing::info!("managed from now on: plain policy files are refused");
-            self.host_state.managed = Some(Instant::now());
-            let event = Event::Key {
-                change: "manage".to_owned(),
-                key: String::new(),
-            };
-            self.record(&Actor::Daemon, &event);
-        }
-        self.host_state.trusted = now.into_iter().collect();
+        tracing::info!("managed from now on: plain policy files are refused");
+        self.host_state.managed = Some(Instant::now());
+        let event = Event::Key {
+            change: "manage".to_owned(),
+            key: String::new(),
+            verbs: Vec::new(),
+        };
+        self.record(&Actor::Daemon, &event);
         self.save_host_state();
     }
 
@@ -216,6 +198,7 @@ impl Engine {
         let event = Event::Key {
             change: "unmanage".to_owned(),
             key: request.reason.clone(),
+            verbs: Vec::new(),
         };
         self.record_first(actor, &event)?;
         self.host_state.managed = None;

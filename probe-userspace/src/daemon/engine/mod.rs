@@ -159,7 +159,7 @@ struct Engine {
     last_publish: Option<LastPublish>,
     clock: ClockWatch,
     journal: Journal,
-    kept: counters::Kept,
+    kept_counters: counters::Kept,
 }
 
 /// Opens the dataplane and starts the thread. Fails only where nothing could be done at all; whatever is pinned

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Engine, apply::Wanted};
 use crate::{
-    audit::{Actor, Event},
+    audit::{Actor, Rejection},
     bundle::{
         self, Bundle, Content, DatabaseNeed, Digest, Envelope, Kind, Manifest, Reason, Rejected, Version,
         freshness::{self, Freshness, Mark, Situation},
@@ -90,7 +90,7 @@ impl Engine {
             }
             Err(refusal) => {
                 if let Some(reason) = &refusal.reason {
-                    let event = Event::Reject {
+                    let rejection = Rejection {
                         verb: "push".to_owned(),
                         source,
                         reason: reason.clone(),
@@ -99,7 +99,7 @@ impl Engine {
                             None => refusal.error.clone(),
                         },
                     };
-                    self.record(&actor, &event);
+                    self.journal.reject(&actor, rejection);
                 }
                 Err(refusal)
             }

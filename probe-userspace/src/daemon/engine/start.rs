@@ -10,7 +10,7 @@ use crate::{
     exemption::KnownLifts,
     geo::{self, Location},
     instant::Instant,
-    policy::Amendments,
+    policy::{Amendments, NamedLists},
 };
 
 impl Engine {

@@ -138,6 +138,7 @@ impl Engine {
             revision: None,
             confirm_s: None,
             lockouts: Vec::new(),
+            break_glass: None,
         };
         self.record_first(actor, &event)?;
         let published = self.dataplane.publish(&image, None).map_err(Refusal::failed)?;
