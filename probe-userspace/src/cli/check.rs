@@ -99,7 +99,7 @@ pub(super) fn policy_text(file: &Path) -> Result<String, Refusal> {
 
 /// Loads the database of the host file.
 pub(super) fn location(settings: &Settings) -> anyhow::Result<Arc<Location>> {
-    let location = geo::load(&settings.geo_choice(), settings.host.field)?;
+    let location = geo::load(&settings.geo_choice()?, settings.host.field)?;
     Ok(Arc::new(location))
 }
 

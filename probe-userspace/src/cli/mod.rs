@@ -15,7 +15,6 @@ mod output;
 mod remote;
 mod resume;
 mod run;
-mod span;
 mod status;
 mod table;
 mod usage;
@@ -25,7 +24,10 @@ use std::{env, io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::daemon::settings::{DEFAULT_HOST_FILE, IfMissing, Settings};
+use crate::{
+    daemon::settings::{DEFAULT_HOST_FILE, IfMissing, Settings},
+    span,
+};
 
 /// Geo-blocking in the kernel: judges packets by the country of their source.
 ///

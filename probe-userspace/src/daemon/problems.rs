@@ -11,6 +11,12 @@ pub enum Topic {
     Tests,
     /// The GeoIP database.
     Database,
+    /// The age of the database in force.
+    DatabaseAge,
+    /// The stored database's file.
+    StoredGeo,
+    /// Bundles are pulled from this URL.
+    Source(String),
     /// The stored policy's file.
     StoredPolicy,
     /// The file of the policy that waits for confirmation.

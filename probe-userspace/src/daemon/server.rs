@@ -26,56 +26,32 @@ use hyper_util::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::{Semaphore, oneshot},
+    net::UnixListener,
+    sync::oneshot,
     time::timeout,
 };
 
 use super::{
     Refusal,
-    api::{ApplyRequest, EventQuery, ExplainQuery, HaltRequest, MAX_BODY_BYTES, Status},
+    access::{Access, Caller, GROUP, Places},
+    api::{
+        ApplyRequest, EventQuery, ExplainQuery, HaltRequest, LocateQuery, MAX_BODY_BYTES,
+        MAX_SMALL_BODY_BYTES, Status,
+    },
     engine::{Event, Handle, Reply},
     events::Filter,
 };
-use crate::audit::Actor;
+use crate::host::Role;
 
 /// Time a caller has to send its request.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest head of a request.
+const MAX_HEADER_BYTES: usize = 16 << 10;
 /// How long a status waits for a fresh answer before the snapshot is given.
 const FRESH_TIMEOUT: Duration = Duration::from_millis(200);
-/// Connections served at a time.
-const MAX_CONNECTIONS: usize = 64;
-/// Group that may read the socket, where it exists.
-const GROUP: &str = "cordon";
-
-/// Who calls.
-#[derive(Clone, Copy, Debug)]
-struct Caller {
-    uid: u32,
-}
-
-impl Caller {
-    fn of(stream: &UnixStream) -> std::io::Result<Self> {
-        Ok(Self {
-            uid: stream.peer_cred()?.uid(),
-        })
-    }
-
-    /// Root and the daemon's own user may change things. Others got here because the socket's group lets them.
-    fn may_change(self) -> Result<Actor, Refusal> {
-        if self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw() {
-            Ok(Actor::Local { uid: self.uid })
-        } else {
-            Err(Refusal::with_status(
-                403,
-                format!(
-                    "user {} may read the status but change nothing: run it as root",
-                    self.uid
-                ),
-            ))
-        }
-    }
-}
+/// What a caller is told for whom there is no place.
+const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
+    content-length: 70\r\n\r\n{\"error\":\"too many connections: end one of them first\",\"diagnostics\":[]}";
 
 /// Makes the runtime directory and the socket. A socket that nobody listens on is removed.
 pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
@@ -112,13 +88,10 @@ pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Serves until dropped.
-pub async fn serve(listener: UnixListener, handle: Handle) {
+pub async fn serve(listener: UnixListener, handle: Handle, access: Access) {
     let app = router(handle);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::default();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-            return;
-        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -128,24 +101,31 @@ pub async fn serve(listener: UnixListener, handle: Handle) {
                 continue;
             }
         };
-        let caller = match Caller::of(&stream) {
+        let caller = match Caller::of(&stream, &access) {
             Ok(caller) => caller,
             Err(error) => {
                 tracing::warn!("cannot tell who calls: {error}");
                 continue;
             }
         };
+        let Some(place) = places.take(caller.uid()) else {
+            tracing::debug!(uid = caller.uid(), "no place for another connection");
+            // Not waited for: the socket's buffer takes it, or the caller does without.
+            drop(stream.try_write(NO_PLACE));
+            continue;
+        };
         let service = TowerToHyperService::new(app.clone().layer(Extension(caller)));
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(READ_TIMEOUT)
+                .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             if let Err(error) = served {
                 tracing::debug!("connection ended: {error}");
             }
-            drop(permit);
+            drop(place);
         });
     }
 }
@@ -154,6 +134,7 @@ fn router(handle: Handle) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/explain", get(explain))
+        .route("/v1/locate", get(locate))
         .route("/v1/events", get(events))
         .route("/v1/apply", post(apply))
         .route("/v1/confirm", post(confirm))
@@ -167,32 +148,47 @@ fn router(handle: Handle) -> Router {
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-async fn status(State(handle): State<Handle>) -> Json<Status> {
+async fn status(State(handle): State<Handle>, Extension(caller): Extension<Caller>) -> Answer<Status> {
+    caller.may(Role::Read)?;
     let snapshot = Arc::clone(&handle.snapshot.borrow());
     if snapshot.busy.is_some() {
-        return Json(Status::clone(&snapshot));
+        return Ok(Json(Status::clone(&snapshot)));
     }
     let (reply, answer) = oneshot::channel();
     let asked = handle.events.try_send(Event::Status(reply));
     match (asked, timeout(FRESH_TIMEOUT, answer).await) {
-        (Ok(()), Ok(Ok(status))) => Json(status),
+        (Ok(()), Ok(Ok(status))) => Ok(Json(status)),
         // It got busy meanwhile; what it is busy with stands in the newest snapshot.
-        _ => Json(Status::clone(&handle.snapshot.borrow())),
+        _ => Ok(Json(Status::clone(&handle.snapshot.borrow()))),
     }
 }
 
 async fn explain(
     State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Answer<super::api::Explained> {
+    caller.may(Role::Read)?;
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
     ask(&handle, |reply| Event::Explain(query, reply)).await
 }
 
+async fn locate(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<LocateQuery>, QueryRejection>,
+) -> Answer<super::api::Located> {
+    caller.may(Role::Read)?;
+    let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
+    ask(&handle, |reply| Event::Locate(query, reply)).await
+}
+
 async fn events(
     State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    caller.may(Role::Read)?;
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
     let naming = Arc::clone(&handle.hub.naming.borrow());
     let filter = Filter::new(query, &naming)?;
@@ -208,8 +204,8 @@ async fn apply(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::Applied> {
-    let actor = caller.may_change()?;
-    let request: ApplyRequest = read_json(body).await?;
+    let actor = caller.may(Role::Apply)?;
+    let request: ApplyRequest = read_json(body, MAX_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Apply(request, actor, reply)).await
 }
 
@@ -217,7 +213,7 @@ async fn confirm(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<super::api::Confirmed> {
-    let actor = caller.may_change()?;
+    let actor = caller.may(Role::Apply)?;
     ask(&handle, |reply| Event::Confirm(actor, reply)).await
 }
 
@@ -226,8 +222,8 @@ async fn halt(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::HaltReply> {
-    let actor = caller.may_change()?;
-    let request: HaltRequest = read_json(body).await?;
+    let actor = caller.may(Role::Halt)?;
+    let request: HaltRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Halt(request, actor, reply)).await
 }
 
@@ -235,7 +231,7 @@ async fn resume(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<super::api::ResumeReply> {
-    let actor = caller.may_change()?;
+    let actor = caller.may(Role::Apply)?;
     ask(&handle, |reply| Event::Resume(actor, reply)).await
 }
 
@@ -247,14 +243,14 @@ async fn ask<T: Serialize>(handle: &Handle, event: impl FnOnce(Reply<T>) -> Even
     answer.await.map_err(|_| stopping())?.map(Json)
 }
 
-async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let bytes = timeout(READ_TIMEOUT, axum::body::to_bytes(body, MAX_BODY_BYTES))
+async fn read_json<T: DeserializeOwned>(body: Body, max_bytes: usize) -> Result<T, Refusal> {
+    let bytes = timeout(READ_TIMEOUT, axum::body::to_bytes(body, max_bytes))
         .await
         .map_err(|_| Refusal::with_status(408, "the request did not arrive in time"))?
         .map_err(|_| {
             Refusal::with_status(
                 413,
-                format!("the request is cut short or longer than {MAX_BODY_BYTES} bytes"),
+                format!("the request is cut short or longer than {max_bytes} bytes"),
             )
         })?;
     serde_json::from_slice(&bytes)

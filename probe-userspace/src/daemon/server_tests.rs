@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Refusal,
+    access::Access,
     api::{ApplyRequest, EventRow, Status, WatchLine},
     client::{Client, Lines},
     engine::{Event, Handle},
@@ -38,6 +39,7 @@ fn api() -> Api {
             snapshot: snapshots,
             hub: hub.clone(),
         },
+        Access::default(),
     ));
     Api {
         _dir: dir,

@@ -204,7 +204,8 @@ impl Store {
         self.write(STATE, &text)
     }
 
-    fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
+    /// The text of a file in the directory; `None`: there is none.
+    pub fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
         let path = self.dir.join(name);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
@@ -221,7 +222,8 @@ impl Store {
             .with_context(|| format!("cannot make the state directory {}", self.dir.display()))
     }
 
-    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+    /// Replaces a file in the directory: a crash leaves the old content or the new one.
+    pub fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         self.make_dir()?;
         let temporary = self.dir.join(format!(".{name}.new"));
         let path = self.dir.join(name);

@@ -2,13 +2,23 @@
 //!
 //! Instants are RFC 3339 text, digests lower-case hexadecimal.
 
+mod locate;
+mod source;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    locate::{Located, LocateQuery, LocatedOrder},
+    source::SourceRow,
+};
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
 /// Largest request body: the largest policy with every character escaped as JSON escapes line ends and quotes, and
 /// room for the rest of the request.
 pub const MAX_BODY_BYTES: usize = 2 * MAX_FILE_BYTES + (1 << 20);
+
+/// Largest body of a request that carries no file.
+pub const MAX_SMALL_BODY_BYTES: usize = 64 << 10;
 
 /// Most overrides that a status lists.
 pub const MAX_OVERRIDES_LISTED: usize = 100;
@@ -280,6 +290,9 @@ pub struct Status {
     pub halted: Option<Halted>,
     /// The database in force.
     pub database: Option<Database>,
+    /// Where bundles are pulled from.
+    #[serde(default)]
+    pub sources: Vec<SourceRow>,
     /// Interfaces attached to.
     pub interfaces: Vec<Interface>,
     /// The policy's orders.

@@ -5,9 +5,12 @@
 
 mod apply;
 mod audit;
+mod candidate;
+mod database;
 mod explain;
 mod halt;
 mod interfaces;
+mod locate;
 mod network;
 mod start;
 mod status;
@@ -22,17 +25,19 @@ use super::{
     Refusal,
     api::{
         Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
-        ResumeReply, Status,
+        Located, LocateQuery, ResumeReply, SourceRow, Status,
     },
     build,
     clock::{ClockWatch, Step, wall_offset_ns},
     events::{Hub, Naming},
+    fetch::{Candidate, Taken},
     problems::{Problems, Topic},
     settings::Settings,
     store::{HostState, Store},
 };
 use crate::{
     audit::Actor,
+    bundle::DatabaseNeed,
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
     geo::Location,
@@ -58,6 +63,12 @@ pub enum Event {
     Resume(Actor, Reply<ResumeReply>),
     /// Judge a packet.
     Explain(ExplainQuery, Reply<Explained>),
+    /// The decision on an address.
+    Locate(LocateQuery, Reply<Located>),
+    /// A bundle was pulled.
+    Candidate(Candidate, Reply<Taken>),
+    /// The source of this number was looked at.
+    Source(usize, SourceRow),
     /// An interface or an address has changed.
     Network,
     /// Events cannot be read any more.
@@ -108,6 +119,10 @@ struct Engine {
     _lock: File,
     last_publish: Option<LastPublish>,
     clock: ClockWatch,
+    watched: database::Watched,
+    /// What the policy in force asks of the database; `None`: nothing.
+    database_need: Option<DatabaseNeed>,
+    sources: Vec<SourceRow>,
 }
 
 /// Opens the dataplane and starts the thread. Fails only where nothing could be done at all; whatever is pinned
@@ -180,6 +195,9 @@ impl Engine {
             _lock: lock,
             last_publish: None,
             clock: ClockWatch::default(),
+            watched: database::Watched::default(),
+            database_need: None,
+            sources: Vec::new(),
         })
     }
 
@@ -214,6 +232,15 @@ impl Engine {
                     answer(reply, result);
                 }
                 Event::Explain(query, reply) => answer(reply, self.explain(&query)),
+                Event::Locate(query, reply) => answer(reply, self.locate(&query)),
+                Event::Candidate(candidate, reply) => {
+                    self.show(Some("taking a bundle"));
+                    let result = self.take_candidate(candidate);
+                    log_refusal("bundle", &Actor::Daemon, &result);
+                    self.show(None);
+                    answer(reply, result);
+                }
+                Event::Source(idx, row) => self.note_source(idx, row),
                 Event::Network => {
                     self.look_at_network();
                     self.attach_missing();
@@ -245,7 +272,9 @@ impl Engine {
         let is_due = self.n_ticks.is_multiple_of(LOOK_INTERVAL_S);
         if is_due {
             self.look_at_leases();
+            self.look_at_age();
         }
+        self.look_at_database();
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
         }

@@ -27,6 +27,7 @@ impl Engine {
         status.last_publish = self.last_publish.clone();
         status.reverted = self.host_state.reverted.is_some();
         status.problems.extend(self.host_state.reverted_text());
+        status.sources = self.source_rows();
         status.is_stored = self.store.has_policy();
         // What is in force counts, not what was read last and may have been refused.
         let in_force = self.in_force.as_ref().map(|in_force| &in_force.image.location);
@@ -127,6 +128,7 @@ impl Status {
             is_stored: false,
             halted: None,
             database: None,
+            sources: Vec::new(),
             interfaces: Vec::new(),
             orders: Vec::new(),
             overrides: Vec::new(),
