@@ -103,7 +103,8 @@ impl GeoStore {
 
     /// Makes it the one that counts, and removes the others.
     pub fn accept(&self, accepted: &AcceptedGeo) -> anyhow::Result<()> {
-        self.store.write(ACCEPTED, &serde_json::to_vec_pretty(accepted)?)?;
+        self.store
+            .write(ACCEPTED, &serde_json::to_vec_pretty(accepted)?)?;
         self.keep_only(Some(accepted))
     }
 
@@ -157,7 +158,11 @@ mod tests {
         assert_eq!(store.accepted().unwrap(), None);
         store.accept(&one).unwrap();
         store.write_database(&two, b"two").unwrap();
-        assert_eq!(store.accepted().unwrap().as_ref(), Some(&one), "a crash here keeps the first");
+        assert_eq!(
+            store.accepted().unwrap().as_ref(),
+            Some(&one),
+            "a crash here keeps the first"
+        );
         store.sweep().unwrap();
         assert!(store.path(&one).exists() && !store.path(&two).exists());
 

@@ -236,11 +236,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_user = self
-            .places
-            .by_user
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_user = self.places.by_user.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(n) = by_user.get_mut(&self.uid) {
             *n -= 1;
             if *n == 0 {
@@ -273,7 +269,10 @@ mod tests {
             assert_eq!(access.roles(5001, &[4001]), Roles::NONE, "users are no groups");
             assert_eq!(access.roles(0, &[]), Roles::all());
             for other in Role::ALL {
-                let caller = Caller { uid: 4001, roles: only };
+                let caller = Caller {
+                    uid: 4001,
+                    roles: only,
+                };
                 assert_eq!(caller.may(other).is_ok(), other == role, "{role} {other}");
             }
         }
@@ -286,7 +285,10 @@ mod tests {
              [[access]]\nroles = [\"halt\", \"lift\"]\nusers = [\"root\"]\ngroups = [5001, \"no-such-group\"]\n",
         );
         assert_eq!(unknown.len(), 1);
-        assert!(unknown[0].contains("no-such-group") && unknown[0].contains("cordon.toml:6"), "{unknown:?}");
+        assert!(
+            unknown[0].contains("no-such-group") && unknown[0].contains("cordon.toml:7"),
+            "{unknown:?}"
+        );
         let roles = access.roles(4001, &[5001]);
         let has: Vec<Role> = Role::ALL.into_iter().filter(|role| roles.has(*role)).collect();
         assert_eq!(has, [Role::Read, Role::Halt, Role::Lift]);

@@ -3,8 +3,8 @@
 //! One thread, the engine, owns the kernel side and takes one event at a time. The HTTP side, a single-threaded
 //! runtime, only passes events on. A daemon that stops, or dies, leaves the last generation enforcing.
 
-pub mod access;
 mod accepted_geo;
+pub mod access;
 pub mod api;
 pub mod build;
 pub mod client;

@@ -25,11 +25,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{
-    net::UnixListener,
-    sync::oneshot,
-    time::timeout,
-};
+use tokio::{net::UnixListener, sync::oneshot, time::timeout};
 
 use super::{
     Refusal,
@@ -50,7 +46,8 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 /// How long a status waits for a fresh answer before the snapshot is given.
 const FRESH_TIMEOUT: Duration = Duration::from_millis(200);
 /// What a caller is told for whom there is no place.
-const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
+const NO_PLACE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
     content-length: 70\r\n\r\n{\"error\":\"too many connections: end one of them first\",\"diagnostics\":[]}";
 
 /// Makes the runtime directory and the socket. A socket that nobody listens on is removed.

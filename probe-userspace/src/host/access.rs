@@ -148,8 +148,12 @@ pub(super) fn access<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<A
 fn roles<'a>(document: &mut Document<'a>, item: Item<'a>) -> Option<Vec<Role>> {
     let mut roles = Vec::new();
     for element in list(document, item, "\"read\"")? {
-        if let Some(role) = choice(document, element, ROLES, &[("key", "keys"), ("exemption", "exempt")])
-            && !roles.contains(&role)
+        if let Some(role) = choice(
+            document,
+            element,
+            ROLES,
+            &[("key", "keys"), ("exemption", "exempt")],
+        ) && !roles.contains(&role)
         {
             roles.push(role);
         }
@@ -197,7 +201,12 @@ fn principal(document: &mut Document<'_>, item: Item<'_>) -> Option<Principal> {
             Some(Principal::Name(name.to_string()))
         }
         _ => {
-            wrong_type(document, item, "a name or a number", "write it like `\"portal\"` or `1000`");
+            wrong_type(
+                document,
+                item,
+                "a name or a number",
+                "write it like `\"portal\"` or `1000`",
+            );
             None
         }
     }

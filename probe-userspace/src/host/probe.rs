@@ -69,10 +69,17 @@ pub(super) fn probes<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<P
         let Some(table) = Table::open(document, item, &PROBE) else {
             continue;
         };
-        let named: Vec<&str> = ["gateway", "resolver", "bundle_server", "tcp", "http", "max_drop_share"]
-            .into_iter()
-            .filter(|key| table.get(key).is_some())
-            .collect();
+        let named: Vec<&str> = [
+            "gateway",
+            "resolver",
+            "bundle_server",
+            "tcp",
+            "http",
+            "max_drop_share",
+        ]
+        .into_iter()
+        .filter(|key| table.get(key).is_some())
+        .collect();
         let [_] = named[..] else {
             document.error(item.node, "a `[[probe]]` is one probe", ONE_OF);
             continue;
@@ -83,11 +90,17 @@ pub(super) fn probes<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<P
         if let Some(item) = table.get("status").filter(|_| named != ["http"]) {
             document.error(item.node, "`status` goes with `http`", "remove it");
         }
-        let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
+        let status = status
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(200);
         let on = |document: &mut Document<'a>, key, probe| {
             let is_on = table.read(document, key, flag)?;
             if !is_on && let Some(item) = table.get(key) {
-                document.error(item.node, "a probe that is not made is left out", "remove the table");
+                document.error(
+                    item.node,
+                    "a probe that is not made is left out",
+                    "remove the table",
+                );
             }
             is_on.then_some(probe)
         };

@@ -117,7 +117,10 @@ impl SourceUrl {
             }
         };
         let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else {
-            return wrong("the URL names no server", "write it between `//` and the next `/`");
+            return wrong(
+                "the URL names no server",
+                "write it between `//` and the next `/`",
+            );
         };
         if authority.as_str().contains('@') {
             return wrong(
@@ -134,7 +137,10 @@ impl SourceUrl {
             None => 80,
         };
         if host.is_empty() || port == 0 {
-            return wrong("the URL names no server", "write it between `//` and the next `/`");
+            return wrong(
+                "the URL names no server",
+                "write it between `//` and the next `/`",
+            );
         }
         Ok(Self::Web {
             is_tls,
@@ -171,11 +177,7 @@ impl fmt::Display for SourceUrl {
             Self::File(path) => write!(f, "file://{}", path.display()),
             Self::Web { is_tls, target, .. } => {
                 let scheme = if *is_tls { "https" } else { "http" };
-                write!(
-                    f,
-                    "{scheme}://{}{target}",
-                    self.authority().unwrap_or_default()
-                )
+                write!(f, "{scheme}://{}{target}", self.authority().unwrap_or_default())
             }
         }
     }
@@ -222,7 +224,11 @@ pub(super) fn sources<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<
         let url = table.read(document, "url", |document, item| {
             let found = url(document, item)?;
             if sources.iter().any(|other| other.url == found) {
-                document.error(item.node, "another `[[source]]` has this URL", "remove one of the two");
+                document.error(
+                    item.node,
+                    "another `[[source]]` has this URL",
+                    "remove one of the two",
+                );
                 return None;
             }
             Some(found)
@@ -242,11 +248,7 @@ pub(super) fn sources<'a>(document: &mut Document<'a>, root: &Table<'a>) -> Vec<
             Some(path.value)
         };
         let ca_file = file("ca_file", is_tls, "only `https` knows certificates");
-        let token_file = file(
-            "token_file",
-            is_tls,
-            "the token would be sent in the clear",
-        );
+        let token_file = file("token_file", is_tls, "the token would be sent in the clear");
         if let (Some(url), Some(kind)) = (url, kind) {
             sources.push(Source {
                 url,
@@ -276,7 +278,11 @@ fn interval(document: &mut Document<'_>, item: Item<'_>) -> Option<Duration> {
     match parse_span(&value) {
         Ok(span) if (MIN_INTERVAL..=MAX_INTERVAL).contains(&span) => Some(span),
         Ok(_) => {
-            document.error(item.node, "`interval` must be 5s to 7d", "write `interval = \"5m\"`");
+            document.error(
+                item.node,
+                "`interval` must be 5s to 7d",
+                "write `interval = \"5m\"`",
+            );
             None
         }
         Err(error) => {

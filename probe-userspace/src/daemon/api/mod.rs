@@ -8,7 +8,7 @@ mod source;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    locate::{Located, LocateQuery, LocatedOrder},
+    locate::{LocateQuery, Located, LocatedOrder},
     source::SourceRow,
 };
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};

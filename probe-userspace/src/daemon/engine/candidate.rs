@@ -55,7 +55,8 @@ impl Engine {
                     Some(at) => format!("it was last good at {at}"),
                     None => "it never was good".to_owned(),
                 };
-                self.problems.set(topic, format!("{}: {problem} ({last})", row.url));
+                self.problems
+                    .set(topic, format!("{}: {problem} ({last})", row.url));
             }
             None => self.problems.clear(&topic),
         }

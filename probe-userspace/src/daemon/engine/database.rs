@@ -150,7 +150,10 @@ impl Engine {
         let stamp = match Stamp::of(&path) {
             Ok(stamp) => stamp,
             Err(error) => {
-                let text = format!("cannot look at {}: {error}; the database read last stays", path.display());
+                let text = format!(
+                    "cannot look at {}: {error}; the database read last stays",
+                    path.display()
+                );
                 return self.problems.set(Topic::Database, text);
             }
         };
@@ -233,11 +236,10 @@ impl Engine {
     /// problem and no obstacle.
     fn rebuild(&mut self, location: &Arc<Location>) -> Result<crate::compile::Image, Refusal> {
         let path = self.store.policy_path();
-        let policy = self
-            .store
-            .policy()
-            .map_err(Refusal::failed)?
-            .ok_or_else(|| Refusal::failed(format!("{} is gone: apply the policy again", path.display())))?;
+        let policy =
+            self.store.policy().map_err(Refusal::failed)?.ok_or_else(|| {
+                Refusal::failed(format!("{} is gone: apply the policy again", path.display()))
+            })?;
         let now = Instant::now();
         let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
         let (image, failed_tests) = build::build_accepted(
@@ -280,7 +282,11 @@ impl Engine {
     }
 
     /// Why the policy in force will not do with a database. Only one that a bundle brought has a name.
-    pub(super) fn refuses_database(&self, location: &Location, accepted: Option<&AcceptedGeo>) -> Option<String> {
+    pub(super) fn refuses_database(
+        &self,
+        location: &Location,
+        accepted: Option<&AcceptedGeo>,
+    ) -> Option<String> {
         let need: &DatabaseNeed = self.database_need.as_ref()?;
         let built = accepted.map_or_else(
             || Instant(u32::try_from(location.source.built_s).unwrap_or(u32::MAX)),

@@ -9,7 +9,7 @@ use crate::{
     compile::{Heading, Query},
     daemon::{
         Refusal,
-        api::{Located, LocateQuery, LocatedOrder},
+        api::{LocateQuery, Located, LocatedOrder},
         fixed::fixed_verdict,
     },
     instant::Instant,

@@ -25,7 +25,7 @@ use super::{
     Refusal,
     api::{
         Applied, ApplyRequest, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest, LastPublish,
-        Located, LocateQuery, ResumeReply, SourceRow, Status,
+        LocateQuery, Located, ResumeReply, SourceRow, Status,
     },
     build,
     clock::{ClockWatch, Step, wall_offset_ns},

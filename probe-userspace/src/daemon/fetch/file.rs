@@ -32,7 +32,10 @@ pub(super) fn look(path: &Path, known: Option<&str>, max_bytes: usize) -> anyhow
         return Ok(Look::Unchanged);
     }
     if before.len() > max_bytes as u64 {
-        bail!("it has {} bytes, more than the {max_bytes} of a bundle", before.len());
+        bail!(
+            "it has {} bytes, more than the {max_bytes} of a bundle",
+            before.len()
+        );
     }
     let bytes = read(&mut file, before.len() as usize)?;
     let after = file.metadata().context("cannot look at it again")?;

@@ -6,10 +6,10 @@
 mod file;
 mod memory;
 mod schedule;
-mod tls;
-mod web;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod web;
 
 use std::{
     path::Path,
@@ -145,13 +145,10 @@ impl Puller {
         let result = self.try_pull(handle, limits).await;
         let problem = match result {
             Ok(tag) => {
-                let before = std::mem::take(&mut self.remembered);
-                let is_new = before.tag != tag;
-                self.remembered = Remembered {
-                    tag,
-                    tag_since_s: if is_new { None } else { before.tag_since_s }.or(Some(Instant::now().0)),
-                    last_success_s: Some(Instant::now().0),
-                };
+                let now = Instant::now().0;
+                self.remembered.tag = tag;
+                self.remembered.tag_since_s.get_or_insert(now);
+                self.remembered.last_success_s = Some(now);
                 if let Err(error) = memory.write(&self.source, &self.remembered) {
                     tracing::warn!(url = %self.source.url, "cannot keep the tag: {error:#}");
                 }
@@ -182,10 +179,8 @@ impl Puller {
                 };
                 let taken = deliver(handle, candidate).await?;
                 tracing::info!(url = %self.source.url, ?taken, "pulled");
-                if tag == known {
-                    // Asked for again because of its age: the age begins anew.
-                    self.remembered.tag_since_s = None;
-                }
+                // The age of the tag begins, also of the same one.
+                self.remembered.tag_since_s = None;
                 Ok(tag)
             }
         }
@@ -194,7 +189,9 @@ impl Puller {
     /// Tells the engine how the source stands.
     async fn report(&self, handle: &Handle, problem: Option<String>) {
         let wait = self.schedule.next().saturating_duration_since(Moment::now());
-        let next = Instant::now().0.saturating_add(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX));
+        let next = Instant::now()
+            .0
+            .saturating_add(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX));
         let row = SourceRow {
             url: self.source.url.to_string(),
             kind: self.source.kind.name().to_owned(),

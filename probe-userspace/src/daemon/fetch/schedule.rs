@@ -57,7 +57,9 @@ impl Schedule {
 /// The time to wait after so many earlier failures, without jitter.
 fn back_off(n_failures: u32, interval: Duration) -> Duration {
     let longest = LONGEST_RETRY.max(interval);
-    let doubled = 2_u32.checked_pow(n_failures).and_then(|n| FIRST_RETRY.checked_mul(n));
+    let doubled = 2_u32
+        .checked_pow(n_failures)
+        .and_then(|n| FIRST_RETRY.checked_mul(n));
     doubled.map_or(longest, |wait| wait.min(longest))
 }
 

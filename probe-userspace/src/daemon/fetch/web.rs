@@ -100,7 +100,8 @@ async fn get(
     if !is_tls {
         return exchange(stream, request).await;
     }
-    let name = ServerName::try_from(host.clone()).with_context(|| format!("no certificate can be for {host}"))?;
+    let name =
+        ServerName::try_from(host.clone()).with_context(|| format!("no certificate can be for {host}"))?;
     let stream = tls::connector(ca_file)?
         .connect(name, stream)
         .await
@@ -117,7 +118,9 @@ async fn connect(host: &str, port: u16) -> anyhow::Result<TcpStream> {
     for address in addresses {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = anyhow::Error::new(error).context(format!("cannot connect to {address}")),
+            Ok(Err(error)) => {
+                last = anyhow::Error::new(error).context(format!("cannot connect to {address}"))
+            }
             Err(_) => last = anyhow::anyhow!("{address} does not answer"),
         }
     }
@@ -191,7 +194,8 @@ fn redirected(from: &SourceUrl, response: &Response<Incoming>) -> anyhow::Result
     } else {
         location.to_owned()
     };
-    let elsewhere = || format!("redirected to {location:?}, which is not on the same server: name that as `url`");
+    let elsewhere =
+        || format!("redirected to {location:?}, which is not on the same server: name that as `url`");
     let to = SourceUrl::parse(&to).map_err(|(message, _)| anyhow::anyhow!("{}: {message}", elsewhere()))?;
     match &to {
         SourceUrl::Web {
@@ -216,7 +220,9 @@ fn read_token(path: &Path) -> anyhow::Result<HeaderValue> {
         bail!("{} is no regular file", name());
     }
     let mut text = String::new();
-    file.take(MAX_TOKEN_BYTES).read_to_string(&mut text).with_context(name)?;
+    file.take(MAX_TOKEN_BYTES)
+        .read_to_string(&mut text)
+        .with_context(name)?;
     let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
         .ok()
         .filter(|_| !text.trim().is_empty())
