@@ -4,6 +4,7 @@ mod apply;
 mod bundle;
 mod check;
 mod confirm;
+mod confirmation;
 mod detach;
 mod explain;
 mod halt;

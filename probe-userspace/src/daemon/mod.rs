@@ -14,6 +14,7 @@ mod events;
 mod fetch;
 pub mod fixed;
 pub mod preflight;
+mod probes;
 mod problems;
 mod refusal;
 mod sentence;

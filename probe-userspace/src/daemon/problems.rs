@@ -31,6 +31,8 @@ pub enum Topic {
     Clock,
     /// The confirm window.
     Confirm,
+    /// Probes after a publish.
+    Probes,
     /// Generations that nothing runs any more.
     Retired,
     /// What the kernel side knows of this host's interfaces and addresses.

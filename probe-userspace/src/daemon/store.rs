@@ -50,6 +50,9 @@ pub struct HostState {
     pub halted: Option<StoredHalt>,
     /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
     pub reverted: Option<String>,
+    /// Which probes did not hold, if they should have confirmed it.
+    #[serde(default)]
+    pub reverted_why: Option<String>,
 }
 
 impl HostState {
@@ -59,7 +62,13 @@ impl HostState {
             "" => "the policy".to_owned(),
             name => format!("policy {name}"),
         };
-        Some(format!("{policy} was not confirmed in time and was reverted"))
+        let why = match &self.reverted_why {
+            Some(why) => format!(" ({why})"),
+            None => String::new(),
+        };
+        Some(format!(
+            "{policy} was not confirmed in time and was reverted{why}"
+        ))
     }
 }
 
@@ -308,6 +317,7 @@ mod tests {
                 actor: Some(Actor::Local { uid: 0 }),
             }),
             reverted: None,
+            reverted_why: None,
         };
         store.set_host_state(&state).unwrap();
         assert_eq!(store.host_state().unwrap(), state);

@@ -3,12 +3,14 @@
 //! Instants are RFC 3339 text, digests lower-case hexadecimal.
 
 mod locate;
+mod probe;
 mod source;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     locate::{LocateQuery, Located, LocatedOrder},
+    probe::{ProbeRow, Probing},
     source::SourceRow,
 };
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
@@ -33,6 +35,9 @@ pub struct ApplyRequest {
     pub text: String,
     /// The kernel reverts after this many seconds unless confirmed; absent: in force at once.
     pub confirm_s: Option<u64>,
+    /// The daemon confirms by itself if the probes of the host file hold; needs `confirm_s`.
+    #[serde(default)]
+    pub confirm_auto: bool,
     /// Publish although the policy would cut somebody off.
     #[serde(default)]
     pub override_lockout: bool,
@@ -61,6 +66,9 @@ pub struct Applied {
     pub generation: u32,
     /// Seconds until the kernel reverts; absent when in force for good.
     pub confirm_left_s: Option<u64>,
+    /// What must hold for the daemon to confirm it by itself; absent: it does not.
+    #[serde(default)]
+    pub probing: Option<Probing>,
     /// Warnings of the compile.
     pub diagnostics: Vec<Diagnostic>,
     /// Who is cut off, if the refusal was overridden.
@@ -281,6 +289,9 @@ pub struct Status {
     pub generation: Option<Generation>,
     /// Seconds until the kernel reverts; absent when confirmed.
     pub confirm_left_s: Option<u64>,
+    /// What must hold for the daemon to confirm it by itself; absent: it does not.
+    #[serde(default)]
+    pub probing: Option<Probing>,
     /// The deadline passed unconfirmed; the earlier policy holds again.
     pub reverted: bool,
     /// A policy is in the state directory, in force or not.

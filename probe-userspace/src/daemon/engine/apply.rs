@@ -45,6 +45,10 @@ impl Engine {
             return self.keep(request, image, diagnostics, &state, now);
         }
         let lockouts = self.check_lockout(request, &image, now)?;
+        let before = match request.confirm_auto {
+            true => Some(self.probe_before(confirm)?),
+            false => None,
+        };
         let compile_ms = millis(started.elapsed());
 
         let image = Arc::new(image);
@@ -64,6 +68,8 @@ impl Engine {
             &state,
         )?;
         self.note_published(&published, compile_ms);
+        self.auto_confirm = None;
+        let probing = before.and_then(|before| self.probe_after(before, confirm));
         tracing::info!(
             %actor,
             policy = image.policy_name,
@@ -78,6 +84,7 @@ impl Engine {
             policy: policy_ref(&image),
             generation: published.number,
             confirm_left_s: request.confirm_s,
+            probing,
             diagnostics,
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
             problems: self.problems.texts(),
@@ -111,6 +118,7 @@ impl Engine {
             policy,
             generation: state.active.as_ref().map_or(0, |active| active.number),
             confirm_left_s: state.confirm_left_s,
+            probing: self.auto_confirm.as_ref().map(super::probe::AutoConfirm::to_api),
             diagnostics,
             lockouts: Vec::new(),
             problems: self.problems.texts(),
@@ -242,6 +250,7 @@ impl Engine {
         }
         self.dataplane.confirm().map_err(Refusal::failed)?;
         self.fallback = None;
+        self.auto_confirm = None;
         let policy = self.in_force.as_ref().map_or_else(
             || PolicyRef {
                 name: "?".to_owned(),

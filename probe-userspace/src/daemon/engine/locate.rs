@@ -1,5 +1,7 @@
 //! Locate: the decision on an address for the layer above, by the compiled policy alone. Cheap: no packet is run.
 
+use probe_common::{Action, Reason, Verdict};
+
 use super::{
     Engine,
     explain::{in_halt, names},
@@ -46,8 +48,16 @@ impl Engine {
             policy: image.policy_name.clone(),
             generation: state.active.map_or(0, |active| active.number),
         };
-        let decided = match fixed_verdict(asked.ip, &image.frame) {
-            Some((verdict, _)) => (verdict, 0),
+        let is_own = image.frame.martians_drop
+            && self
+                .network
+                .links
+                .iter()
+                .any(|link| link.addresses.contains(&asked.ip));
+        let martian = Verdict::without_class(Action::Drop, Reason::Martian);
+        let fixed = fixed_verdict(asked.ip, &image.frame).map(|(verdict, _)| verdict);
+        let decided = match fixed.or(is_own.then_some(martian)) {
+            Some(verdict) => (verdict, 0),
             None => {
                 let explanation = image.explain(&query);
                 located.class = Some(explanation.class);

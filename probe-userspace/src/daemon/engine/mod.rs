@@ -12,6 +12,7 @@ mod halt;
 mod interfaces;
 mod locate;
 mod network;
+mod probe;
 mod start;
 mod status;
 mod watchers;
@@ -31,6 +32,7 @@ use super::{
     clock::{ClockWatch, Step, wall_offset_ns},
     events::{Hub, Naming},
     fetch::{Candidate, Taken},
+    probes::Counts,
     problems::{Problems, Topic},
     settings::Settings,
     store::{HostState, Store},
@@ -123,6 +125,9 @@ struct Engine {
     /// What the policy in force asks of the database; `None`: nothing.
     database_need: Option<DatabaseNeed>,
     sources: Vec<SourceRow>,
+    auto_confirm: Option<probe::AutoConfirm>,
+    /// Counters of half a minute ago and before, oldest first.
+    samples: Vec<Counts>,
 }
 
 /// Opens the dataplane and starts the thread. Fails only where nothing could be done at all; whatever is pinned
@@ -198,6 +203,8 @@ impl Engine {
             watched: database::Watched::default(),
             database_need: None,
             sources: Vec::new(),
+            auto_confirm: None,
+            samples: Vec::new(),
         })
     }
 
@@ -273,7 +280,9 @@ impl Engine {
         if is_due {
             self.look_at_leases();
             self.look_at_age();
+            self.sample_counters();
         }
+        self.look_at_probes();
         self.look_at_database();
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
@@ -333,6 +342,7 @@ impl Engine {
         let dropped = self.store.drop_pending();
         self.problems
             .note(Topic::StoredPending, "cannot forget the reverted policy", dropped);
+        self.host_state.reverted_why = self.probes_failed();
         self.host_state.reverted = Some(lost);
         self.save_host_state();
     }

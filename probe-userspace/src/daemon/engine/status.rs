@@ -74,6 +74,11 @@ impl Engine {
         status.generation = state.active.as_ref().map(generation);
         status.both_directions = state.active.as_ref().is_some_and(|active| active.is_both);
         status.confirm_left_s = state.confirm_left_s;
+        status.probing = self
+            .auto_confirm
+            .as_ref()
+            .filter(|_| state.confirm_left_s.is_some())
+            .map(super::probe::AutoConfirm::to_api);
         status.halted = self.halted(&state);
         let attached = self.dataplane.interfaces()?;
         // The pin of an interface that is gone says nothing any more.
@@ -124,6 +129,7 @@ impl Status {
             policy: None,
             generation: None,
             confirm_left_s: None,
+            probing: None,
             reverted: false,
             is_stored: false,
             halted: None,
