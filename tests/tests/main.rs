@@ -4,6 +4,8 @@
     reason = "an unwrap in a test is an assertion with a stack trace, in its helper functions too"
 )]
 
+/// Who may do what over the control socket.
+mod access;
 /// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
 mod actions;
 /// Signed bundles: bad ones, altered ones, and stock minisign.
@@ -22,6 +24,8 @@ mod database;
 mod egress;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
+/// Pulled geo bundles and a watched database.
+mod fetch;
 /// What becomes of every kind of frame, by test runs: no interface.
 mod frames;
 /// Frames by chance, against the reference.
@@ -40,6 +44,8 @@ mod links;
 mod lockout;
 /// `cordon observe` on an interface with traffic.
 mod observe;
+/// `apply --confirm auto`.
+mod probes;
 /// One publish at a time: verification, revert, adoption, expiry, sizes.
 mod publish;
 /// What the daemon tells the dataplane about its host.

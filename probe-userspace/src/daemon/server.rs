@@ -25,7 +25,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixListener, sync::oneshot, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 
 use super::{
     Refusal,
@@ -41,6 +46,10 @@ use crate::host::Role;
 
 /// Time a caller has to send its request.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Callers who are told at a time that there is no place; others are not told.
+const MAX_TURNED_AWAY: usize = 16;
+/// Time that telling them may take.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest head of a request.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 /// How long a status waits for a fresh answer before the snapshot is given.
@@ -48,7 +57,7 @@ const FRESH_TIMEOUT: Duration = Duration::from_millis(200);
 /// What a caller is told for whom there is no place.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
-    content-length: 70\r\n\r\n{\"error\":\"too many connections: end one of them first\",\"diagnostics\":[]}";
+    content-length: 72\r\n\r\n{\"error\":\"too many connections: end one of them first\",\"diagnostics\":[]}";
 
 /// Makes the runtime directory and the socket. A socket that nobody listens on is removed.
 pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
@@ -88,6 +97,7 @@ pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
 pub async fn serve(listener: UnixListener, handle: Handle, access: Access) {
     let app = router(handle);
     let places = Places::default();
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -107,8 +117,12 @@ pub async fn serve(listener: UnixListener, handle: Handle, access: Access) {
         };
         let Some(place) = places.take(caller.uid()) else {
             tracing::debug!(uid = caller.uid(), "no place for another connection");
-            // Not waited for: the socket's buffer takes it, or the caller does without.
-            drop(stream.try_write(NO_PLACE));
+            if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+                tokio::spawn(async move {
+                    turn_away(stream).await;
+                    drop(permit);
+                });
+            }
             continue;
         };
         let service = TowerToHyperService::new(app.clone().layer(Extension(caller)));
@@ -124,6 +138,21 @@ pub async fn serve(listener: UnixListener, handle: Handle, access: Access) {
             }
             drop(place);
         });
+    }
+}
+
+/// Tells a caller that there is no place. What it sends is taken until it has heard that: a socket that is closed
+/// before would lose the answer.
+async fn turn_away(mut stream: UnixStream) {
+    let told = async {
+        stream.write_all(NO_PLACE).await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    if !matches!(timeout(TURN_AWAY_TIMEOUT, told).await, Ok(Ok(()))) {
+        tracing::debug!("a caller did not hear that there is no place");
     }
 }
 
