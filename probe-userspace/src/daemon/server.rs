@@ -36,7 +36,7 @@ use super::{
     Refusal,
     access::{Access, Caller, GROUP, Places},
     api::{
-        ApplyRequest, EventQuery, ExplainQuery, HaltRequest, LocateQuery, MAX_BODY_BYTES,
+        self, ApplyRequest, EventQuery, ExplainQuery, HaltRequest, LocateQuery, MAX_BODY_BYTES,
         MAX_SMALL_BODY_BYTES, Status,
     },
     engine::{Event, Handle, Reply},
@@ -279,8 +279,7 @@ async fn read_json<T: DeserializeOwned>(body: Body, max_bytes: usize) -> Result<
                 format!("the request is cut short or longer than {max_bytes} bytes"),
             )
         })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::with_status(400, format!("not the JSON that was expected: {error}")))
+    api::read_request(&bytes)
 }
 
 impl IntoResponse for Refusal {

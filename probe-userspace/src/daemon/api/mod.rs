@@ -6,13 +6,14 @@ mod locate;
 mod probe;
 mod source;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     locate::{LocateQuery, Located, LocatedOrder},
     probe::{ProbeRow, Probing},
     source::SourceRow,
 };
+use super::Refusal;
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
 /// Largest request body: the largest policy with every character escaped as JSON escapes line ends and quotes, and
@@ -24,6 +25,12 @@ pub const MAX_SMALL_BODY_BYTES: usize = 64 << 10;
 
 /// Most overrides that a status lists.
 pub const MAX_OVERRIDES_LISTED: usize = 100;
+
+/// Reads the body of a request.
+pub fn read_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::with_status(400, format!("not the JSON that was expected: {error}")))
+}
 
 /// `POST /v1/apply`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

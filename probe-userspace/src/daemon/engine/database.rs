@@ -14,6 +14,7 @@ use super::{Engine, InForce, start::millis};
 use crate::{
     audit::{Actor, Event},
     bundle::DatabaseNeed,
+    compile::Image,
     daemon::{
         Refusal,
         accepted_geo::{AcceptedGeo, GeoStore},
@@ -22,6 +23,7 @@ use crate::{
         problems::Topic,
         surroundings::Surroundings,
     },
+    diagnostic::Diagnostic,
     geo::{self, EMBEDDED_NAME, Location},
     instant::Instant,
 };
@@ -86,27 +88,20 @@ impl Engine {
     /// Reads the database as it is now, for the next image. Tables that did not change stay the same object, so that
     /// generations share them and memory holds them once.
     pub(super) fn load_location(&mut self) -> Result<Arc<Location>, Refusal> {
-        let location = self.read_location()?;
+        let location = self
+            .read_location()
+            .inspect_err(|refusal| self.problems.set(Topic::Database, refusal.to_string()))?;
+        self.problems.clear(&Topic::Database);
         self.location = Some(Arc::clone(&location));
         Ok(location)
     }
 
     fn read_location(&mut self) -> Result<Arc<Location>, Refusal> {
         let stamp = self.watched_path().and_then(|path| Stamp::of(&path).ok());
-        let result = self.settings.geo_choice().and_then(|choice| {
-            let location = geo::load(&choice, self.settings.host.field).map_err(Refusal::failed)?;
-            self.check_accepted(&location)?;
-            Ok(location)
-        });
-        let fresh = match result {
-            Ok(location) => location,
-            Err(refusal) => {
-                self.problems.set(Topic::Database, refusal.to_string());
-                return Err(refusal);
-            }
-        };
+        let choice = self.settings.geo_choice()?;
+        let fresh = geo::load(&choice, self.settings.host.field).map_err(Refusal::failed)?;
+        self.check_accepted(&fresh)?;
         self.watched.loaded(stamp);
-        self.problems.clear(&Topic::Database);
         Ok(self.shared(fresh))
     }
 
@@ -169,10 +164,10 @@ impl Engine {
         let result = self.read_location().and_then(|location| {
             self.use_location(&location, &Actor::Daemon, None)?;
             self.location = Some(location);
+            self.problems.clear(&Topic::Database);
             Ok(())
         });
         if let Err(refusal) = result {
-            self.watched.loaded(Some(stamp));
             let text = format!("{}: {refusal}; the database read last stays", path.display());
             self.problems.set(Topic::Database, text);
         }
@@ -203,7 +198,8 @@ impl Engine {
             return Err(Refusal::conflict(why));
         }
         let started = std::time::Instant::now();
-        let image = Arc::new(self.rebuild(location)?);
+        let (image, failed_tests) = self.rebuild(location)?;
+        let image = Arc::new(image);
         self.check_lockout_of_database(&before, &image)?;
         let compile_ms = millis(started.elapsed());
         let event = Event::Database {
@@ -229,12 +225,15 @@ impl Engine {
             is_baseline: false,
         });
         self.note_redirects();
+        self.problems.clear(&Topic::Tests);
+        let path = self.store.policy_path();
+        self.note_failed_tests(&path, &failed_tests);
         Ok(())
     }
 
     /// The stored policy as of its acceptance, with these tables. Its tests were for its author: those that fail are a
     /// problem and no obstacle.
-    fn rebuild(&mut self, location: &Arc<Location>) -> Result<crate::compile::Image, Refusal> {
+    fn rebuild(&self, location: &Arc<Location>) -> Result<(Image, Vec<Diagnostic>), Refusal> {
         let path = self.store.policy_path();
         let policy =
             self.store.policy().map_err(Refusal::failed)?.ok_or_else(|| {
@@ -242,24 +241,17 @@ impl Engine {
             })?;
         let now = Instant::now();
         let as_of = policy.accepted.map_or(now, |accepted| accepted.min(now));
-        let (image, failed_tests) = build::build_accepted(
+        build::build_accepted(
             &policy.file,
             &policy.text,
             location,
             as_of,
             &self.settings.host.frame,
-        )?;
-        self.problems.clear(&Topic::Tests);
-        self.note_failed_tests(&path, &failed_tests);
-        Ok(image)
+        )
     }
 
     /// Nobody who works on this host is cut off by new data who was not before.
-    fn check_lockout_of_database(
-        &self,
-        before: &crate::compile::Image,
-        after: &crate::compile::Image,
-    ) -> Result<(), Refusal> {
+    fn check_lockout_of_database(&self, before: &Image, after: &Image) -> Result<(), Refusal> {
         let surroundings = Surroundings::read(Path::new("/"));
         let guarded = preflight::guarded(&self.settings.host, None, &surroundings);
         let now = Instant::now();
