@@ -1,29 +1,16 @@
 //! Sources that are good, bad and hostile: real servers on loopback, real files.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+mod certificates;
+mod files;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::sync::{Arc, Mutex};
+
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpListener,
     sync::{mpsc, watch},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    },
-};
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::daemon::{
@@ -331,177 +318,16 @@ async fn redirects_stay_on_the_server() {
     assert!(other.requests().is_empty(), "nobody else was asked");
 }
 
-struct Authority {
-    _dir: tempfile::TempDir,
-    ca_file: PathBuf,
-    acceptor: TlsAcceptor,
-}
-
-/// A CA of the test's own, and a server certificate by it for a name.
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()])
-        .unwrap()
-        .signed_by(&key, &ca)
-        .unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let ca_file = dir.path().join("ca.pem");
-    fs::write(&ca_file, ca.pem()).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    Authority {
-        _dir: dir,
-        ca_file,
-        acceptor: TlsAcceptor::from(Arc::new(config)),
-    }
-}
-
-#[tokio::test]
-async fn tls_is_believed_by_the_ca_file_only_and_only_for_the_name() {
-    let authority = authority("127.0.0.1");
-    let server = Server::start_with(vec![good("\"x\"", "bundle")], Some(authority.acceptor.clone())).await;
-    let mut source = server.source("https");
-    let error = format!("{:#}", look(&source, None, SMALL).await.unwrap_err());
-    assert!(
-        error.contains("no TLS") || error.contains("no CA certificates"),
-        "{error}"
-    );
-    source.ca_file = Some(authority.ca_file.clone());
-    assert!(matches!(
-        look(&source, None, SMALL).await.unwrap(),
-        Look::Changed { .. }
-    ));
-
-    source.ca_file = Some(self::authority("127.0.0.1").ca_file.clone());
-    let error = format!("{:#}", look(&source, None, SMALL).await.unwrap_err());
-    assert!(
-        error.contains("ca_file"),
-        "the directory of the other one is gone: {error}"
-    );
-    let other = self::authority("127.0.0.1");
-    source.ca_file = Some(other.ca_file.clone());
-    let error = format!("{:#}", look(&source, None, SMALL).await.unwrap_err());
-    assert!(error.contains("no TLS"), "another CA: {error}");
-
-    let elsewhere = self::authority("elsewhere.example");
-    let server = Server::start_with(vec![good("\"x\"", "bundle")], Some(elsewhere.acceptor.clone())).await;
-    let mut source = server.source("https");
-    source.ca_file = Some(elsewhere.ca_file.clone());
-    let error = format!("{:#}", look(&source, None, SMALL).await.unwrap_err());
-    assert!(error.contains("no TLS"), "another name: {error}");
-    fs::write(&elsewhere.ca_file, "no certificate").unwrap();
-    let error = format!("{:#}", look(&source, None, SMALL).await.unwrap_err());
-    assert!(error.contains("holds no certificate"), "{error}");
-    assert!(
-        server.requests().is_empty(),
-        "nothing was asked of a server that is not believed"
-    );
-}
-
-#[tokio::test]
-async fn a_token_is_shown_to_the_server_and_a_wrong_file_is_named() {
-    let authority = authority("127.0.0.1");
-    let server = Server::start_with(vec![good("\"x\"", "bundle")], Some(authority.acceptor.clone())).await;
-    let mut source = server.source("https");
-    source.ca_file = Some(authority.ca_file.clone());
-    let dir = tempfile::tempdir().unwrap();
-    let token = dir.path().join("token");
-    source.token_file = Some(token.clone());
-    for (content, expected) in [
-        (None, "token_file"),
-        (Some(""), "holds no token"),
-        (Some("a\nb"), "holds no token"),
-    ] {
-        if let Some(content) = content {
-            fs::write(&token, content).unwrap();
-        }
-        let error = format!("{:#}", look(&source, None, SMALL).await.unwrap_err());
-        assert!(error.contains(expected), "{content:?}: {error}");
-    }
-    fs::write(&token, "s3cret\n").unwrap();
-    look(&source, None, SMALL).await.unwrap();
-    assert!(
-        server.requests()[0].contains("Bearer s3cret"),
-        "{:?}",
-        server.requests()
-    );
-}
-
-#[tokio::test]
-async fn files_must_be_regular_and_hold_still() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("edge.cordon");
-    let file = source(&format!("file://{}", path.display()));
-    let error = async |limits| format!("{:#}", look(&file, None, limits).await.unwrap_err());
-    assert!(error(SMALL).await.contains("No such file"));
-    fs::write(&path, "bundle").unwrap();
-    let Look::Changed { bytes, tag } = look(&file, None, SMALL).await.unwrap() else {
-        panic!("it is new");
-    };
-    assert_eq!(bytes, b"bundle");
-    assert_eq!(look(&file, tag.as_deref(), SMALL).await.unwrap(), Look::Unchanged);
-    fs::write(&path, "bundlf").unwrap();
-    assert!(matches!(
-        look(&file, tag.as_deref(), SMALL).await.unwrap(),
-        Look::Changed { .. }
-    ));
-    fs::write(&path, "x".repeat(10_001)).unwrap();
-    assert!(error(SMALL).await.contains("10001 bytes"));
-
-    fs::rename(&path, dir.path().join("real")).unwrap();
-    std::os::unix::fs::symlink(dir.path().join("real"), &path).unwrap();
-    assert!(error(SMALL).await.contains("symbolic link"));
-    fs::remove_file(&path).unwrap();
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(error(SMALL).await.contains("no regular file"));
-    fs::remove_file(&path).unwrap();
-    fs::create_dir(&path).unwrap();
-    assert!(error(SMALL).await.contains("no regular file"));
-}
-
-#[tokio::test]
-async fn a_file_that_grows_while_it_is_read_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("edge.cordon");
-    fs::write(&path, vec![b'x'; 16 << 20]).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = {
-        let (path, stop) = (path.clone(), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
-            for _ in 0..100_000 {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                file.write_all(b"y").unwrap();
-            }
-        })
-    };
-    let file = source(&format!("file://{}", path.display()));
-    let looked = look(&file, None, Limits::default()).await;
-    stop.store(true, Ordering::Relaxed);
-    writer.join().unwrap();
-    let error = format!("{:#}", looked.unwrap_err());
-    assert!(error.contains("changed while it was read"), "{error}");
-}
+/// What an engine was told.
+type Told<T> = Arc<Mutex<Vec<T>>>;
 
 /// An engine that gives these answers to candidates, and collects what it is told.
-fn engine(
-    mut answers: Vec<Result<Taken, Refusal>>,
-) -> (Handle, Arc<Mutex<Vec<Vec<u8>>>>, Arc<Mutex<Vec<SourceRow>>>) {
+fn engine(mut answers: Vec<Result<Taken, Refusal>>) -> (Handle, Told<Vec<u8>>, Told<SourceRow>) {
     let (events, mut inbox) = mpsc::channel(4);
     let (_, names) = watch::channel(Arc::new(Naming::default()));
     let (_, snapshot) = watch::channel(Arc::new(Status::starting()));
-    let candidates: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-    let rows: Arc<Mutex<Vec<SourceRow>>> = Arc::default();
+    let candidates: Told<Vec<u8>> = Arc::default();
+    let rows: Told<SourceRow> = Arc::default();
     let told = (Arc::clone(&candidates), Arc::clone(&rows));
     tokio::spawn(async move {
         while let Some(event) = inbox.recv().await {
