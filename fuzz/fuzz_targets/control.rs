@@ -20,7 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
         b'h' => drop(read_request::<HaltRequest>(body)),
         b'e' => {
             if let Ok(query) = read_request::<ExplainQuery>(body) {
-                drop(query.heading().contradiction(query.ip));
+                let contradiction = query.heading().contradiction(query.ip);
+                assert!(contradiction.is_none_or(|text| !text.is_empty()));
             }
         }
         b'l' => drop(read_request::<LocateQuery>(body)),
