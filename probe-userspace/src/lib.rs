@@ -16,3 +16,4 @@ pub mod input;
 pub mod instant;
 pub mod link;
 pub mod policy;
+pub mod span;

@@ -133,6 +133,18 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         break_glass: Option<String>,
     },
+    /// The policy in force is judged by another geo database.
+    Database {
+        /// Path, or `embedded`.
+        origin: String,
+        /// SHA-256 of the database.
+        sha256: String,
+        /// When it was built.
+        built: String,
+        /// Revision of the bundle that brought it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+    },
     /// Something was not taken.
     Reject {
         /// What was asked for.

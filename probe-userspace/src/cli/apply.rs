@@ -7,8 +7,17 @@ use std::{
     time::Duration,
 };
 
-use super::{Globals, output, policy_file::PolicyFile, remote, span::parse_span};
-use crate::daemon::api::{Applied, ApplyRequest, BreakGlassRequest, Outcome};
+use super::{
+    Format, Globals,
+    confirmation::{self, Confirmation, parse_confirmation},
+    output,
+    policy_file::PolicyFile,
+    remote,
+};
+use crate::{
+    daemon::api::{Applied, ApplyRequest, BreakGlassRequest, Outcome},
+    span::parse_span,
+};
 
 /// Time to confirm if a person sits at the terminal.
 const TERMINAL_CONFIRM: Duration = Duration::from_secs(120);
@@ -29,8 +38,11 @@ pub(super) struct Apply {
 
     /// Go back to the earlier policy after this span (90s, 2h) unless `cordon confirm` is run; the kernel does
     /// it, even if the daemon is dead [default: 120s on a terminal, otherwise in force at once]
-    #[arg(long, value_name = "SPAN", value_parser = parse_span, conflicts_with = "no_confirm")]
-    confirm: Option<Duration>,
+    ///
+    /// `auto`, or `auto=SPAN` [default span: 120s]: cordon confirms by itself once the probes of the host file have
+    /// held for ten seconds, and waits here for what comes of it
+    #[arg(long, value_name = "SPAN", value_parser = parse_confirmation, conflicts_with = "no_confirm")]
+    confirm: Option<Confirmation>,
 
     /// In force at once, on a terminal too. Hazard: if it cuts you off, nothing brings you back
     #[arg(long)]
@@ -62,7 +74,8 @@ impl Apply {
             file,
             text,
             lists,
-            confirm_s: confirm.map(|span| span.as_secs()),
+            confirm_s: confirm.map(|confirm| confirm.window.as_secs()),
+            confirm_auto: confirm.is_some_and(|confirm| confirm.is_auto),
             override_lockout: self.override_lockout,
             ssh_peer: remote::ssh_peer(),
             break_glass: self.reason.clone().map(|reason| BreakGlassRequest {
@@ -70,20 +83,38 @@ impl Apply {
                 for_s: self.span.unwrap_or(BREAK_GLASS).as_secs(),
             }),
         };
-        let applied: Applied =
+        let mut applied: Applied =
             remote::with_daemon(globals, async |client| client.post("/v1/apply", &request).await)?;
         output::print_remarks(globals.output, &applied.diagnostics)?;
+        if applied.probing.is_some() {
+            if globals.output == Format::Text {
+                output::print_text(&render(&applied))?;
+            }
+            let generation = applied.generation;
+            let probing = remote::with_daemon(globals, async |client| {
+                confirmation::wait(&client, generation).await
+            })?;
+            applied.probing = probing.or(applied.probing);
+            applied.confirm_left_s = None;
+            return output::print(globals.output, &applied, |applied| {
+                format!("all probes hold: policy {} is confirmed\n", applied.policy.name)
+            })
+            .map(|()| ExitCode::SUCCESS);
+        }
         output::print(globals.output, &applied, render)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn confirm_window(&self, is_terminal: bool) -> Option<Duration> {
+    fn confirm_window(&self, is_terminal: bool) -> Option<Confirmation> {
         if self.break_glass {
             return None;
         }
         match (self.confirm, self.no_confirm, is_terminal) {
-            (Some(span), _, _) => Some(span),
-            (None, false, true) => Some(TERMINAL_CONFIRM),
+            (Some(confirmation), _, _) => Some(confirmation),
+            (None, false, true) => Some(Confirmation {
+                window: TERMINAL_CONFIRM,
+                is_auto: false,
+            }),
             (None, _, _) => None,
         }
     }
@@ -98,6 +129,18 @@ fn render(applied: &Applied) -> String {
         text.push_str(&format!("problem: {problem}\n"));
     }
     let (name, generation) = (&applied.policy.name, applied.generation);
+    if let Some(probing) = &applied.probing {
+        for probe in &probing.left_out {
+            text.push_str(&format!("left out, it failed before: {probe}\n"));
+        }
+        let probes: Vec<&str> = probing.probes.iter().map(|row| row.probe.as_str()).collect();
+        text.push_str(&format!(
+            "policy {name} is in force (generation {generation}) and is confirmed once these have held for {} s: {}\n",
+            probing.settle_s,
+            probes.join(", ")
+        ));
+        return text;
+    }
     text.push_str(&match (applied.outcome, applied.confirm_left_s) {
         (Outcome::Published, None) => format!("policy {name} is in force (generation {generation})\n"),
         (Outcome::Published, Some(seconds)) => format!(
@@ -124,14 +167,20 @@ mod tests {
     fn a_terminal_gets_a_way_back_unless_told_otherwise() {
         let verb = |confirm: Option<u64>, no_confirm| Apply {
             file: PathBuf::new(),
-            confirm: confirm.map(Duration::from_secs),
+            confirm: confirm.map(|seconds| Confirmation {
+                window: Duration::from_secs(seconds),
+                is_auto: false,
+            }),
             no_confirm,
             override_lockout: false,
             break_glass: false,
             reason: None,
             span: None,
         };
-        let seconds = |verb: Apply, is_terminal| verb.confirm_window(is_terminal).map(|span| span.as_secs());
+        let seconds = |verb: Apply, is_terminal| {
+            let found = verb.confirm_window(is_terminal);
+            found.map(|confirm| confirm.window.as_secs())
+        };
         assert_eq!(seconds(verb(None, false), true), Some(120));
         assert_eq!(seconds(verb(None, true), true), None);
         assert_eq!(seconds(verb(None, false), false), None);

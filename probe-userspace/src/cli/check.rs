@@ -88,7 +88,7 @@ impl Check {
 
 /// Loads the database of the host file.
 pub(super) fn location(settings: &Settings) -> anyhow::Result<Arc<Location>> {
-    let location = geo::load(&settings.geo_choice(), settings.host.field)?;
+    let location = geo::load(&settings.geo_choice()?, settings.host.field)?;
     Ok(Arc::new(location))
 }
 

@@ -2,8 +2,9 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use super::{Globals, output, remote, span::parse_span};
+use super::{Globals, output, remote};
 use crate::daemon::api::{HaltReply, HaltRequest};
+use crate::span::parse_span;
 
 /// Drop the world at once, or everything for one service, until resumed
 ///

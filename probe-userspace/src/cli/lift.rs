@@ -2,8 +2,9 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use super::{Globals, output, remote, span::parse_span};
+use super::{Globals, output, remote};
 use crate::daemon::api::{LiftReply, LiftRequest, UnliftReply, UnliftRequest};
+use crate::span::parse_span;
 
 /// Take one order's rules away for a time, and nothing else
 ///

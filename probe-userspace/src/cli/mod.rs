@@ -5,6 +5,7 @@ mod audit;
 mod bundle;
 mod check;
 mod confirm;
+mod confirmation;
 mod detach;
 mod exempt;
 mod explain;
@@ -21,7 +22,6 @@ mod remote;
 mod resume;
 mod rollback;
 mod run;
-mod span;
 mod status;
 mod table;
 mod usage;
@@ -31,7 +31,10 @@ use std::{env, io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::daemon::settings::{DEFAULT_HOST_FILE, IfMissing, Settings};
+use crate::{
+    daemon::settings::{DEFAULT_HOST_FILE, IfMissing, Settings},
+    span,
+};
 
 /// Geo-blocking in the kernel: judges packets by the country of their source.
 ///

@@ -9,7 +9,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{Format, Globals, check, output, remote::runtime, span::parse_span, table::table};
+use super::{Format, Globals, check, output, remote::runtime, table::table};
+use crate::span::parse_span;
 use crate::{
     compile::FrameSettings,
     daemon::build,

@@ -2,8 +2,9 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use super::{Globals, output, remote, span::parse_span};
+use super::{Globals, output, remote};
 use crate::daemon::api::{RollbackRequest, RolledBack};
+use crate::span::parse_span;
 
 /// Go back to an earlier policy
 ///

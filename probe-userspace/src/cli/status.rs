@@ -201,6 +201,24 @@ fn details(status: &Status) -> Vec<Vec<String>> {
             ),
         );
     }
+    for source in &status.sources {
+        let age = match source.age_s {
+            Some(age_s) => format!("last good {age_s} s ago"),
+            None => "never good yet".to_owned(),
+        };
+        add("source", format!("{} ({}), {age}", source.url, source.kind));
+    }
+    if let Some(probing) = &status.probing {
+        for row in &probing.probes {
+            let how = match (row.holds, &row.message) {
+                (None, _) => "not tried yet",
+                (Some(true), _) => "holds",
+                (Some(false), Some(why)) => why,
+                (Some(false), None) => "fails",
+            };
+            add("probe", format!("{}: {how}", row.probe));
+        }
+    }
     if let Some(database) = &status.database {
         add(
             "database",

@@ -3,6 +3,8 @@
 //! One thread, the engine, owns the kernel side and takes one event at a time. The HTTP side, a single-threaded
 //! runtime, only passes events on. A daemon that stops, or dies, leaves the last generation enforcing.
 
+mod accepted_geo;
+pub mod access;
 mod amendments;
 pub mod api;
 pub mod build;
@@ -11,6 +13,7 @@ mod clock;
 mod endpoints;
 mod engine;
 mod events;
+mod fetch;
 pub mod fixed;
 mod history;
 mod incoming;
@@ -18,6 +21,7 @@ mod kept;
 mod marks;
 pub mod offline;
 pub mod preflight;
+mod probes;
 mod problems;
 mod refusal;
 mod sentence;
@@ -43,6 +47,7 @@ use tokio::{
 pub use refusal::Refusal;
 
 use self::{
+    access::Access,
     engine::{Event, Handle},
     settings::Settings,
 };
@@ -62,6 +67,11 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     // The socket first: two daemons must not even both open the dataplane.
     let listener = runtime.block_on(async { server::bind(&socket) })?;
+    let (sources, state_dir) = (settings.host.sources.clone(), settings.state_dir.clone());
+    let (access, unknown) = Access::resolve(&settings.host.access);
+    for text in unknown {
+        tracing::warn!("{text}: nobody gets these roles");
+    }
     let started = engine::spawn(settings);
     let (handle, ring, engine) = match started {
         Ok(started) => started,
@@ -76,8 +86,9 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         tracing::info!(socket = %socket.display(), "listening");
         tokio::select! {
-            () = server::serve(listener, handle.clone()) => {}
+            () = server::serve(listener, handle.clone(), access) => {}
             () = tick(handle.clone()) => {}
+            () = fetch::run(sources, &state_dir, handle.clone()) => {}
             () = watch_network(handle.clone()) => {}
             () = pump_events(handle, ring) => {}
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping, enforcement stays on"),
@@ -87,6 +98,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         drop(events.send(Event::Shutdown).await);
         anyhow::Ok(())
     });
+    // A look-up of a name may hang in a thread of its own.
+    runtime.shutdown_background();
     remove_socket(&socket);
     drop(events);
     if engine.join().is_err() {

@@ -23,6 +23,12 @@ pub enum Topic {
     Tests,
     /// The GeoIP database.
     Database,
+    /// The age of the database in force.
+    DatabaseAge,
+    /// The stored database's file.
+    StoredGeo,
+    /// Bundles are pulled from this URL.
+    Source(String),
     /// The stored policy's file.
     StoredPolicy,
     /// The file of the policy that waits for confirmation.
@@ -49,6 +55,8 @@ pub enum Topic {
     Clock,
     /// The confirm window.
     Confirm,
+    /// Probes after a publish.
+    Probes,
     /// Generations that nothing runs any more.
     Retired,
     /// What the kernel side knows of this host's interfaces and addresses.

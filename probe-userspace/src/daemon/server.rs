@@ -26,6 +26,7 @@ use hyper_util::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
     sync::{Semaphore, oneshot},
     time::timeout,
@@ -33,54 +34,33 @@ use tokio::{
 
 use super::{
     Refusal,
+    access::{Access, Caller, GROUP, Places},
     api::{
-        AddRequest, ApplyRequest, EventQuery, Exempted, ExemptionQuery, Exemptions, ExplainQuery,
-        HaltRequest, LiftRequest, MAX_BODY_BYTES, RemoveQuery, RenewRequest, ResumeRequest, RollbackRequest,
-        Status, SyncQuery, Synced, UnliftRequest, UnmanageRequest,
+        self, AddRequest, ApplyRequest, EventQuery, Exempted, ExemptionQuery, Exemptions, ExplainQuery,
+        HaltRequest, LiftRequest, LocateQuery, MAX_BODY_BYTES, MAX_SMALL_BODY_BYTES, RemoveQuery,
+        RenewRequest, ResumeRequest, RollbackRequest, Status, SyncQuery, Synced, UnliftRequest,
+        UnmanageRequest,
     },
     engine::{Event, ExemptEvent, Handle, Reply},
     events::Filter,
     upload::{self, Room},
 };
-use crate::{audit::Actor, exemption::limits::MAX_FILE_BYTES};
+use crate::{exemption::limits::MAX_FILE_BYTES, host::Role};
 
 /// Time a caller has to send its request.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Callers who are told at a time that there is no place; others are not told.
+const MAX_TURNED_AWAY: usize = 16;
+/// Time that telling them may take.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest head of a request.
+const MAX_HEADER_BYTES: usize = 16 << 10;
 /// How long a status waits for a fresh answer before the snapshot is given.
 const FRESH_TIMEOUT: Duration = Duration::from_millis(200);
-/// Connections served at a time.
-const MAX_CONNECTIONS: usize = 64;
-/// Group that may read the socket, where it exists.
-const GROUP: &str = "cordon";
-
-/// Who calls.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller {
-    uid: u32,
-}
-
-impl Caller {
-    fn of(stream: &UnixStream) -> std::io::Result<Self> {
-        Ok(Self {
-            uid: stream.peer_cred()?.uid(),
-        })
-    }
-
-    /// Root and the daemon's own user may change things. Others got here because the socket's group lets them.
-    pub(super) fn may_change(self) -> Result<Actor, Refusal> {
-        if self.uid == 0 || self.uid == nix::unistd::geteuid().as_raw() {
-            Ok(Actor::Local { uid: self.uid })
-        } else {
-            Err(Refusal::with_status(
-                403,
-                format!(
-                    "user {} may read the status but change nothing: run it as root",
-                    self.uid
-                ),
-            ))
-        }
-    }
-}
+/// What a caller is told for whom there is no place.
+const NO_PLACE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
+    content-length: 72\r\n\r\n{\"error\":\"too many connections: end one of them first\",\"diagnostics\":[]}";
 
 /// Makes the runtime directory and the socket. A socket that nobody listens on is removed.
 pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
@@ -117,13 +97,11 @@ pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Serves until dropped.
-pub async fn serve(listener: UnixListener, handle: Handle) {
+pub async fn serve(listener: UnixListener, handle: Handle, access: Access) {
     let app = router(handle);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::default();
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-            return;
-        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -133,25 +111,51 @@ pub async fn serve(listener: UnixListener, handle: Handle) {
                 continue;
             }
         };
-        let caller = match Caller::of(&stream) {
+        let caller = match Caller::of(&stream, &access) {
             Ok(caller) => caller,
             Err(error) => {
                 tracing::warn!("cannot tell who calls: {error}");
                 continue;
             }
         };
+        let Some(place) = places.take(caller.uid()) else {
+            tracing::debug!(uid = caller.uid(), "no place for another connection");
+            if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+                tokio::spawn(async move {
+                    turn_away(stream).await;
+                    drop(permit);
+                });
+            }
+            continue;
+        };
         let service = TowerToHyperService::new(app.clone().layer(Extension(caller)));
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(READ_TIMEOUT)
+                .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             if let Err(error) = served {
                 tracing::debug!("connection ended: {error}");
             }
-            drop(permit);
+            drop(place);
         });
+    }
+}
+
+/// Tells a caller that there is no place. What it sends is taken until it has heard that: a socket that is closed
+/// before would lose the answer.
+async fn turn_away(mut stream: UnixStream) {
+    let told = async {
+        stream.write_all(NO_PLACE).await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    if !matches!(timeout(TURN_AWAY_TIMEOUT, told).await, Ok(Ok(()))) {
+        tracing::debug!("a caller did not hear that there is no place");
     }
 }
 
@@ -159,6 +163,7 @@ fn router(handle: Handle) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/explain", get(explain))
+        .route("/v1/locate", get(locate))
         .route("/v1/events", get(events))
         .route("/v1/apply", post(apply))
         .route("/v1/confirm", post(confirm))
@@ -188,32 +193,47 @@ fn router(handle: Handle) -> Router {
 
 pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
-async fn status(State(handle): State<Handle>) -> Json<Status> {
+async fn status(State(handle): State<Handle>, Extension(caller): Extension<Caller>) -> Answer<Status> {
+    caller.may(Role::Read)?;
     let snapshot = Arc::clone(&handle.snapshot.borrow());
     if snapshot.busy.is_some() {
-        return Json(Status::clone(&snapshot));
+        return Ok(Json(Status::clone(&snapshot)));
     }
     let (reply, answer) = oneshot::channel();
     let asked = handle.events.try_send(Event::Status(reply));
     match (asked, timeout(FRESH_TIMEOUT, answer).await) {
-        (Ok(()), Ok(Ok(status))) => Json(status),
+        (Ok(()), Ok(Ok(status))) => Ok(Json(status)),
         // It got busy meanwhile; what it is busy with stands in the newest snapshot.
-        _ => Json(Status::clone(&handle.snapshot.borrow())),
+        _ => Ok(Json(Status::clone(&handle.snapshot.borrow()))),
     }
 }
 
 async fn explain(
     State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Answer<super::api::Explained> {
+    caller.may(Role::Read)?;
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
     ask(&handle, |reply| Event::Explain(query, reply)).await
 }
 
+async fn locate(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<LocateQuery>, QueryRejection>,
+) -> Answer<super::api::Located> {
+    caller.may(Role::Read)?;
+    let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
+    ask(&handle, |reply| Event::Locate(query, reply)).await
+}
+
 async fn events(
     State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    caller.may(Role::Read)?;
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
     let naming = Arc::clone(&handle.hub.naming.borrow());
     let filter = Filter::new(query, &naming)?;
@@ -229,8 +249,8 @@ async fn apply(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::Applied> {
-    let actor = caller.may_change()?;
-    let request: ApplyRequest = read_json(body).await?;
+    let actor = caller.may(Role::Apply)?;
+    let request: ApplyRequest = read_json(body, MAX_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Apply(request, actor, reply)).await
 }
 
@@ -238,11 +258,15 @@ async fn confirm(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<super::api::Confirmed> {
-    let actor = caller.may_change()?;
+    let actor = caller.may(Role::Apply)?;
     ask(&handle, |reply| Event::Confirm(actor, reply)).await
 }
 
-async fn history(State(handle): State<Handle>) -> Answer<super::api::HistoryReply> {
+async fn history(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<super::api::HistoryReply> {
+    caller.may(Role::Read)?;
     ask(&handle, Event::History).await
 }
 
@@ -251,8 +275,8 @@ async fn rollback(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::RolledBack> {
-    let actor = caller.may_change()?;
-    let request: RollbackRequest = read_json(body).await?;
+    let actor = caller.may(Role::Apply)?;
+    let request: RollbackRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Rollback(request, actor, reply)).await
 }
 
@@ -261,8 +285,8 @@ async fn unmanage(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::Unmanaged> {
-    let actor = caller.may_change()?;
-    let request: UnmanageRequest = read_json(body).await?;
+    let actor = caller.may(Role::Keys)?;
+    let request: UnmanageRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Unmanage(request, actor, reply)).await
 }
 
@@ -271,8 +295,8 @@ async fn halt(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::HaltReply> {
-    let actor = caller.may_change()?;
-    let request: HaltRequest = read_json(body).await?;
+    let actor = caller.may(Role::Halt)?;
+    let request: HaltRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Halt(request, actor, reply)).await
 }
 
@@ -281,8 +305,8 @@ async fn resume(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::ResumeReply> {
-    let actor = caller.may_change()?;
-    let request: ResumeRequest = read_json(body).await?;
+    let actor = caller.may(Role::Apply)?;
+    let request: ResumeRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Resume(request, actor, reply)).await
 }
 
@@ -291,8 +315,8 @@ async fn lift(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::LiftReply> {
-    let actor = caller.may_change()?;
-    let request: LiftRequest = read_json(body).await?;
+    let actor = caller.may(Role::Lift)?;
+    let request: LiftRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Lift(request, actor, reply)).await
 }
 
@@ -301,15 +325,17 @@ async fn unlift(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<super::api::UnliftReply> {
-    let actor = caller.may_change()?;
-    let request: UnliftRequest = read_json(body).await?;
+    let actor = caller.may(Role::Lift)?;
+    let request: UnliftRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| Event::Unlift(request, actor, reply)).await
 }
 
 async fn exemptions(
     State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<ExemptionQuery>, QueryRejection>,
 ) -> Answer<Exemptions> {
+    caller.may(Role::Read)?;
     let query = read_query(query)?;
     ask(&handle, |reply| Event::Exempt(ExemptEvent::List(query, reply))).await
 }
@@ -319,8 +345,8 @@ async fn exempt(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<Exempted> {
-    let actor = caller.may_change()?;
-    let request: AddRequest = read_json(body).await?;
+    let actor = caller.may(Role::Exempt)?;
+    let request: AddRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| {
         Event::Exempt(ExemptEvent::Add(request, actor, reply))
     })
@@ -332,8 +358,8 @@ async fn renew_exemption(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer<Exempted> {
-    let actor = caller.may_change()?;
-    let request: RenewRequest = read_json(body).await?;
+    let actor = caller.may(Role::Exempt)?;
+    let request: RenewRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
     ask(&handle, |reply| {
         Event::Exempt(ExemptEvent::Renew(request, actor, reply))
     })
@@ -345,7 +371,7 @@ async fn unexempt(
     Extension(caller): Extension<Caller>,
     query: Result<Query<RemoveQuery>, QueryRejection>,
 ) -> Answer<Exempted> {
-    let actor = caller.may_change()?;
+    let actor = caller.may(Role::Exempt)?;
     let query = read_query(query)?;
     ask(&handle, |reply| {
         Event::Exempt(ExemptEvent::Remove(query, actor, reply))
@@ -359,7 +385,7 @@ async fn sync_exemptions(
     query: Result<Query<SyncQuery>, QueryRejection>,
     body: Body,
 ) -> Answer<Synced> {
-    let actor = caller.may_change()?;
+    let actor = caller.may(Role::Exempt)?;
     let query = read_query(query)?;
     let bytes = read_body(body, MAX_FILE_BYTES).await?;
     let text = String::from_utf8(bytes.into())
@@ -383,10 +409,9 @@ fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> 
     Ok(query)
 }
 
-async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let bytes = read_body(body, MAX_BODY_BYTES).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::with_status(400, format!("not the JSON that was expected: {error}")))
+async fn read_json<T: DeserializeOwned>(body: Body, max_bytes: usize) -> Result<T, Refusal> {
+    let bytes = read_body(body, max_bytes).await?;
+    api::read_request(&bytes)
 }
 
 async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes, Refusal> {

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Refusal,
+    access::Access,
     api::{ApplyRequest, EventRow, Status, WatchLine},
     client::{Client, Lines},
     engine::{Event, Handle},
@@ -38,6 +39,7 @@ fn api() -> Api {
             snapshot: snapshots,
             hub: hub.clone(),
         },
+        Access::default(),
     ));
     Api {
         _dir: dir,
@@ -260,4 +262,23 @@ async fn watchers_leave_room_for_others() {
         tokio::task::yield_now().await;
     };
     next(&mut lines).await;
+}
+
+#[test]
+fn every_route_is_documented_and_nothing_else() {
+    let routes = |text: &str, before: &str, after: char| -> std::collections::BTreeSet<String> {
+        text.split(before)
+            .skip(1)
+            .filter_map(|rest| Some(rest.split_once(after)?.0.to_owned()))
+            .collect()
+    };
+    let mut routed = std::collections::BTreeSet::new();
+    for line in routes(include_str!("server.rs"), ".route(\"", ')') {
+        let (path, verb) = line.split_once("\", ").unwrap();
+        let method = verb.split('(').next().unwrap().to_uppercase();
+        routed.insert(format!("{method} {path}"));
+    }
+    assert!(routed.len() >= 8, "{routed:?}");
+    let api = include_str!("../../../docs/api.md");
+    assert_eq!(routes(api, "\n## `", '`'), routed);
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use super::Refusal;
+use super::{Refusal, accepted_geo::GeoStore};
 use crate::{
     bundle::HostIdentity,
     diagnostic::{Diagnostic, Severity},
@@ -120,11 +120,18 @@ impl Settings {
         }
     }
 
-    /// The database to use.
-    pub fn geo_choice(&self) -> GeoChoice {
-        match &self.host.database {
-            Some(path) => GeoChoice::File(path.value.clone()),
-            None => GeoChoice::Auto,
+    /// The database to use: the host file's, else that of a signed bundle, else the first that is found.
+    pub fn geo_choice(&self) -> Result<GeoChoice, Refusal> {
+        if let Some(path) = &self.host.database {
+            return Ok(GeoChoice::File(path.value.clone()));
+        }
+        let store = GeoStore::new(&self.state_dir);
+        match store.accepted() {
+            Ok(Some(accepted)) => Ok(GeoChoice::File(store.path(&accepted))),
+            Ok(None) => Ok(GeoChoice::Auto),
+            // A user who checks a policy may not look into the state directory.
+            Err(error) if is_forbidden(&error) => Ok(GeoChoice::Auto),
+            Err(error) => Err(Refusal::failed(error)),
         }
     }
 
@@ -139,6 +146,11 @@ impl Settings {
         }
         prefixes
     }
+}
+
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// Number of remarks that refuse the input.
@@ -173,7 +185,7 @@ mod tests {
 
         let settings = Settings::read(&path, IfMissing::UseDefaults).unwrap();
         assert_eq!(settings.socket(), Path::new("/run/cordon/control.sock"));
-        assert_eq!(settings.geo_choice(), GeoChoice::Auto);
+        assert_eq!(settings.geo_choice(), Ok(GeoChoice::Auto));
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub struct HostState {
     pub halted: Option<StoredHalt>,
     /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
     pub reverted: Option<String>,
+    /// Which probes did not hold, if they should have confirmed it.
+    #[serde(default)]
+    pub reverted_why: Option<String>,
     /// Interfaces that were judged at the last look, and in which mode: what became of them is recorded.
     #[serde(default)]
     pub interfaces: BTreeMap<String, String>,
@@ -86,7 +89,13 @@ impl HostState {
             "" => "the policy".to_owned(),
             name => format!("policy {name}"),
         };
-        Some(format!("{policy} was not confirmed in time and was reverted"))
+        let why = match &self.reverted_why {
+            Some(why) => format!(" ({why})"),
+            None => String::new(),
+        };
+        Some(format!(
+            "{policy} was not confirmed in time and was reverted{why}"
+        ))
     }
 }
 
@@ -328,7 +337,7 @@ impl Store {
         }
     }
 
-    /// The text of a file.
+    /// The text of a file in the directory; `None`: there is none.
     pub fn read(&self, name: &str) -> anyhow::Result<Option<String>> {
         let path = self.dir.join(name);
         match fs::read_to_string(&path) {
@@ -343,7 +352,7 @@ impl Store {
             .with_context(|| format!("cannot make the state directory {}", self.dir.display()))
     }
 
-    /// Writes a file: afterwards it has the old content or the new one.
+    /// Replaces a file in the directory: a crash leaves the old content or the new one.
     pub fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
         self.make_dir()?;
         let path = self.dir.join(name);

@@ -17,11 +17,12 @@ use tokio::{
 
 use super::{
     Refusal,
+    access::Caller,
     api::{PushQuery, Pushed},
     engine::{Event, Handle, Upload},
-    server::{Caller, ask},
+    server::ask,
 };
-use crate::bundle::limits::MAX_FILE_BYTES;
+use crate::{bundle::limits::MAX_FILE_BYTES, host::Role};
 
 /// Time a sender has for a whole bundle, the wait for room included.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -47,7 +48,7 @@ pub async fn push(
     query: Result<Query<PushQuery>, QueryRejection>,
     body: Body,
 ) -> Result<Json<Pushed>, Refusal> {
-    let actor = caller.may_change()?;
+    let actor = caller.may(Role::Apply)?;
     let Query(query) = query.map_err(|error| Refusal::with_status(400, error.body_text()))?;
     let received = timeout(DEADLINE, receive(&room, body));
     let (bytes, room) = received

@@ -1,11 +1,14 @@
 //! The host file (`cordon.toml`): interfaces, failsafe prefixes, database path. Local to a host, never part of
 //! a policy. Pure: text in, [`Host`] out.
 
+mod access;
 mod endpoints;
 mod failsafe;
 mod frame;
 mod identity;
 mod number;
+mod probe;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +25,18 @@ use toml::de::DeTable;
 
 pub use self::endpoints::BundleServer;
 use self::{
+    access::access,
     endpoints::{bundle_servers, time_servers},
     failsafe::{dhcp_servers, failsafe},
     frame::nat64_prefixes,
     number::{number, power_of_two},
+    probe::probes,
+    source::sources,
+};
+pub use self::{
+    access::{Access, Principal, Role},
+    probe::Probe,
+    source::{Source, SourceKind, SourceUrl},
 };
 use crate::{
     compile::FrameSettings,
@@ -127,6 +138,12 @@ pub struct Host {
     pub state_dir: Option<Located<PathBuf>>,
     /// `run_dir`, default `/run/cordon`.
     pub run_dir: Option<Located<PathBuf>>,
+    /// `[[source]]`: where bundles are pulled from.
+    pub sources: Vec<Source>,
+    /// `[[probe]]`: what must hold before cordon confirms a policy by itself.
+    pub probes: Vec<Probe>,
+    /// `[[access]]`: who may do what over the control socket.
+    pub access: Vec<Access>,
 }
 
 /// One `[[failsafe]]` entry.
@@ -175,6 +192,9 @@ const ROOT: Shape = Shape {
         Key::optional("state_dir"),
         Key::optional("run_dir"),
         Key::optional("failsafe"),
+        Key::optional("source"),
+        Key::optional("probe"),
+        Key::optional("access"),
     ],
     elsewhere: &[
         ("interface", "write `interfaces = [...]`"),
@@ -307,6 +327,9 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
         pin_dir: root.read(document, "pin_dir", absolute_path),
         state_dir: root.read(document, "state_dir", absolute_path),
         run_dir: root.read(document, "run_dir", absolute_path),
+        sources: sources(document, &root),
+        probes: probes(document, &root),
+        access: access(document, &root),
     }
 }
 

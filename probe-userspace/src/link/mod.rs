@@ -82,6 +82,13 @@ pub fn snapshot() -> io::Result<Vec<Link>> {
     Ok(links)
 }
 
+/// Whether the kernel knows the link address of a neighbour, and has not found it gone.
+pub fn is_neighbour(address: IpAddr) -> io::Result<bool> {
+    let bodies = netlink::dump(netlink::Table::Neighbours)?;
+    let mut neighbours = bodies.iter().filter_map(|body| parse::neighbour(body));
+    Ok(neighbours.any(|(other, is_valid)| other == address && is_valid))
+}
+
 /// An interface by its name.
 pub fn by_name<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
     links.iter().find(|link| link.name == name)

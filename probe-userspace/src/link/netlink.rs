@@ -25,6 +25,10 @@ const BUFFER_LEN: usize = 64 << 10;
 /// How often to ask again if the table changed while it was read.
 const MAX_TRIES: usize = 8;
 
+/// The same for neighbours.
+const NEW_NEIGHBOUR: u16 = 28;
+const GET_NEIGHBOUR: u16 = 30;
+
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
@@ -32,6 +36,8 @@ pub(super) enum Table {
     Links,
     /// Addresses of all interfaces, IPv4 and IPv6.
     Addresses,
+    /// Neighbours on all interfaces.
+    Neighbours,
 }
 
 /// A route netlink socket that hears these multicast groups (`RTMGRP_*`).
@@ -62,10 +68,11 @@ pub(super) fn dump(table: Table) -> io::Result<Vec<Vec<u8>>> {
 /// `None`: the table changed on the way.
 fn dump_once(table: Table) -> io::Result<Option<Vec<Vec<u8>>>> {
     let socket = open(SockFlag::empty(), 0)?;
-    // Behind the header: `ifinfomsg` or `ifaddrmsg`, all zero.
+    // Behind the header: `ifinfomsg`, `ifaddrmsg` or `ndmsg`, all zero.
     let (request, answer, body_len) = match table {
         Table::Links => (GET_LINK, NEW_LINK, 16),
         Table::Addresses => (GET_ADDRESS, NEW_ADDRESS, 8),
+        Table::Neighbours => (GET_NEIGHBOUR, NEW_NEIGHBOUR, 12),
     };
     let mut message = vec![0; HEADER_LEN + body_len];
     let mut header = NetlinkBuffer::new(&mut message[..]);

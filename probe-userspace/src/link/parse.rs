@@ -10,6 +10,8 @@ use super::{Kind, Link};
 /// Lengths of `ifinfomsg` and `ifaddrmsg`.
 const LINK_HEADER_LEN: usize = 16;
 const ADDRESS_HEADER_LEN: usize = 8;
+/// Length of `ndmsg`.
+const NEIGHBOUR_HEADER_LEN: usize = 12;
 
 /// `ARPHRD_ETHER`, `ARPHRD_LOOPBACK` (include/uapi/linux/if_arp.h).
 const ETHER: u16 = 1;
@@ -56,15 +58,7 @@ pub(super) fn address(body: &[u8]) -> Option<(u32, IpAddr)> {
     let ifindex = u32_at(body, 4)?;
     let mut found = None;
     for (kind, value) in attributes(body.get(ADDRESS_HEADER_LEN..)?) {
-        let address = match value.len() {
-            4 => <[u8; 4]>::try_from(value)
-                .ok()
-                .map(|octets| Ipv4Addr::from(octets).into()),
-            16 => <[u8; 16]>::try_from(value)
-                .ok()
-                .map(|octets| Ipv6Addr::from(octets).into()),
-            _ => None,
-        };
+        let address = ip_address(value);
         match kind {
             // On a point-to-point link IFA_ADDRESS is the other side's.
             libc::IFA_LOCAL => return Some((ifindex, address?)),
@@ -73,6 +67,29 @@ pub(super) fn address(body: &[u8]) -> Option<(u32, IpAddr)> {
         }
     }
     Some((ifindex, found?))
+}
+
+/// A neighbour message behind its netlink header: address, and whether its link address is known (`NUD_VALID` in
+/// include/net/neighbour.h).
+pub(super) fn neighbour(body: &[u8]) -> Option<(IpAddr, bool)> {
+    let valid = libc::NUD_PERMANENT
+        | libc::NUD_NOARP
+        | libc::NUD_REACHABLE
+        | libc::NUD_PROBE
+        | libc::NUD_STALE
+        | libc::NUD_DELAY;
+    let state = u16_at(body, 8)?;
+    let mut attributes = attributes(body.get(NEIGHBOUR_HEADER_LEN..)?);
+    let (_, address) = attributes.find(|(kind, _)| *kind == libc::NDA_DST)?;
+    Some((ip_address(address)?, state & valid != 0))
+}
+
+fn ip_address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into()),
+        _ => None,
+    }
 }
 
 /// Id of the program, if there is one (`IFLA_XDP_PROG_ID`, or the one of the mode if there are several).

@@ -6,11 +6,14 @@ mod exempt;
 mod halt;
 mod history;
 mod lift;
+mod locate;
+mod probe;
 mod push;
+mod source;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     exempt::{
@@ -20,11 +23,15 @@ pub use self::{
     halt::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
     history::{Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
     lift::{LiftReply, LiftRequest, Lifted, UnliftReply, UnliftRequest},
+    locate::{LocateQuery, Located, LocatedOrder},
+    probe::{ProbeRow, Probing},
     push::{
         BreakGlassRequest, BreakGlassState, BundleRef, PushOutcome, PushQuery, Pushed, UnmanageRequest,
         Unmanaged,
     },
+    source::SourceRow,
 };
+use super::Refusal;
 use crate::{compile::Heading, diagnostic::Diagnostic, policy::limits::MAX_FILE_BYTES};
 
 /// Most bytes of the lists that go with a plain policy.
@@ -34,8 +41,17 @@ pub const MAX_LISTS_BYTES: usize = 16 << 20;
 /// quotes, and room for the rest of the request.
 pub const MAX_BODY_BYTES: usize = 2 * (MAX_FILE_BYTES + MAX_LISTS_BYTES) + (1 << 20);
 
+/// Largest body of a request that carries no file.
+pub const MAX_SMALL_BODY_BYTES: usize = 64 << 10;
+
 /// Most overrides that a status lists.
 pub const MAX_OVERRIDES_LISTED: usize = 100;
+
+/// Reads the body of a request.
+pub fn read_request<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::with_status(400, format!("not the JSON that was expected: {error}")))
+}
 
 /// `POST /v1/apply`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -50,6 +66,9 @@ pub struct ApplyRequest {
     pub lists: BTreeMap<String, String>,
     /// The kernel reverts after this many seconds unless confirmed; absent: in force at once.
     pub confirm_s: Option<u64>,
+    /// The daemon confirms by itself if the probes of the host file hold; needs `confirm_s`.
+    #[serde(default)]
+    pub confirm_auto: bool,
     /// Publish although the policy would cut somebody off.
     #[serde(default)]
     pub override_lockout: bool,
@@ -81,6 +100,9 @@ pub struct Applied {
     pub generation: u32,
     /// Seconds until the kernel reverts; absent when in force for good.
     pub confirm_left_s: Option<u64>,
+    /// What must hold for the daemon to confirm it by itself; absent: it does not.
+    #[serde(default)]
+    pub probing: Option<Probing>,
     /// Warnings of the compile.
     pub diagnostics: Vec<Diagnostic>,
     /// Who is cut off, if the refusal was overridden.
@@ -275,6 +297,9 @@ pub struct Status {
     pub generation: Option<Generation>,
     /// Seconds until the kernel reverts; absent when confirmed.
     pub confirm_left_s: Option<u64>,
+    /// What must hold for the daemon to confirm it by itself; absent: it does not.
+    #[serde(default)]
+    pub probing: Option<Probing>,
     /// The deadline passed unconfirmed; the earlier policy holds again.
     pub reverted: bool,
     /// A policy is in the state directory, in force or not.
@@ -290,6 +315,9 @@ pub struct Status {
     pub lifts: Vec<Lifted>,
     /// The database in force.
     pub database: Option<Database>,
+    /// Where bundles are pulled from.
+    #[serde(default)]
+    pub sources: Vec<SourceRow>,
     /// Interfaces attached to.
     pub interfaces: Vec<Interface>,
     /// The policy's orders.

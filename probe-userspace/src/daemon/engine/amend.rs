@@ -329,7 +329,7 @@ impl Engine {
 
 impl InForce {
     /// The text of the policy.
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         match &self.source {
             Some(source) => &source.text,
             None => build::PASS_EVERYTHING,

@@ -41,6 +41,8 @@ pub(super) struct Wanted<'r> {
     pub keep: Keep<'r>,
     /// The kernel reverts after this many seconds unless confirmed.
     pub confirm_s: Option<u64>,
+    /// The daemon confirms by itself if the probes of the host file hold.
+    pub confirm_auto: bool,
     /// Publish although it would cut somebody off.
     pub override_lockout: bool,
     /// The caller's SSH peer.
@@ -84,6 +86,7 @@ impl Engine {
                 Some(break_glass) => Some(break_glass.for_s),
                 None => request.confirm_s,
             },
+            confirm_auto: request.confirm_auto && request.break_glass.is_none(),
             override_lockout: request.override_lockout,
             ssh_peer: request.ssh_peer,
             break_glass,
@@ -135,6 +138,10 @@ impl Engine {
         }
         // Whom the halt of a service cuts off was said when it was halted, and a lift ends.
         let lockouts = self.check_lockout(&wanted, &by_itself, now)?;
+        let before = match wanted.confirm_auto {
+            true => Some(self.probe_before(confirm)?),
+            false => None,
+        };
         let compile_ms = millis(started.elapsed());
 
         let image = Arc::new(amended.unwrap_or(by_itself));
@@ -159,6 +166,8 @@ impl Engine {
         };
         self.note_published(&published, compile_ms);
         self.note_history(&wanted, &image, actor);
+        self.auto_confirm = None;
+        let probing = before.and_then(|before| self.probe_after(before, confirm));
         tracing::info!(
             %actor,
             policy = image.policy_name,
@@ -173,6 +182,7 @@ impl Engine {
             policy: policy_ref(&image),
             generation: published.number,
             confirm_left_s: wanted.confirm_s,
+            probing,
             diagnostics,
             lockouts: lockouts.iter().map(Lockout::to_string).collect(),
             problems: self.problems.texts(),
@@ -268,6 +278,7 @@ impl Engine {
             policy,
             generation,
             confirm_left_s: state.confirm_left_s,
+            probing: self.auto_confirm.as_ref().map(super::probe::AutoConfirm::to_api),
             diagnostics,
             lockouts: Vec::new(),
             problems: self.problems.texts(),
@@ -421,6 +432,7 @@ impl Engine {
         }
         self.dataplane.confirm().map_err(Refusal::failed)?;
         self.previous = self.fallback.take();
+        self.auto_confirm = None;
         let policy = self.in_force.as_ref().map_or_else(
             || PolicyRef {
                 name: "?".to_owned(),

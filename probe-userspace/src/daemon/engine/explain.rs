@@ -90,7 +90,7 @@ fn own_address(live: Verdict) -> Option<(Verdict, &'static str)> {
 
 /// What a halt makes of a verdict: control traffic is judged before the halt is looked at. `judged` are the source
 /// and the address inside it.
-fn in_halt(decided: (Verdict, u8), judged: &[IpAddr], failsafe: &[IpNet]) -> (Verdict, u8) {
+pub(super) fn in_halt(decided: (Verdict, u8), judged: &[IpAddr], failsafe: &[IpNet]) -> (Verdict, u8) {
     let is_failsafe = |address| failsafe.iter().any(|prefix| prefix.contains(address));
     if !decided.0.reason.has_class() {
         decided
@@ -101,7 +101,7 @@ fn in_halt(decided: (Verdict, u8), judged: &[IpAddr], failsafe: &[IpNet]) -> (Ve
     }
 }
 
-fn names(image: &Image, (verdict, tier): (Verdict, u8)) -> VerdictNames {
+pub(super) fn names(image: &Image, (verdict, tier): (Verdict, u8)) -> VerdictNames {
     VerdictNames {
         action: verdict.action.name().to_owned(),
         reason: verdict.reason.name().to_owned(),

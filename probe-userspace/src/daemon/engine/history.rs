@@ -197,6 +197,7 @@ impl Engine {
             need: None,
             keep: Keep::Nothing,
             confirm_s: request.confirm_s,
+            confirm_auto: false,
             override_lockout: request.override_lockout,
             ssh_peer: request.ssh_peer,
             break_glass: None,

@@ -6,7 +6,9 @@
 mod amend;
 mod apply;
 pub(super) mod audit;
+mod candidate;
 mod counters;
+mod database;
 mod directive;
 mod endpoints;
 mod exempt;
@@ -16,8 +18,10 @@ mod history;
 mod incoming;
 mod interfaces;
 mod lift;
+mod locate;
 mod managed;
 mod network;
+mod probe;
 mod push;
 mod start;
 mod status;
@@ -34,22 +38,25 @@ use super::{
     Refusal,
     api::{
         Applied, ApplyRequest, BundleRef, Confirmed, Ended, ExplainQuery, Explained, HaltReply, HaltRequest,
-        HistoryReply, LastPublish, LiftReply, LiftRequest, Pushed, ResumeReply, ResumeRequest,
-        RollbackRequest, RolledBack, Status, UnliftReply, UnliftRequest, UnmanageRequest, Unmanaged,
+        HistoryReply, LastPublish, LiftReply, LiftRequest, LocateQuery, Located, Pushed, ResumeReply,
+        ResumeRequest, RollbackRequest, RolledBack, SourceRow, Status, UnliftReply, UnliftRequest,
+        UnmanageRequest, Unmanaged,
     },
     clock::{ClockWatch, Step, wall_offset_ns},
     events::{Hub, Naming},
+    fetch::{Candidate, Taken},
     history::History,
     incoming::Incoming,
     kept::Kept,
     marks::Marks,
+    probes::Counts,
     problems::{Problems, Topic},
     settings::Settings,
     store::{HostState, Store, StoredPolicy},
 };
 use crate::{
     audit::{self as record, Actor, Journal},
-    bundle::trust::Trust,
+    bundle::{DatabaseNeed, trust::Trust},
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
     geo::Location,
@@ -89,6 +96,12 @@ pub enum Event {
     Explain(ExplainQuery, Reply<Explained>),
     /// See or change the exemptions made at run time.
     Exempt(ExemptEvent),
+    /// The decision on an address.
+    Locate(LocateQuery, Reply<Located>),
+    /// A bundle was pulled.
+    Candidate(Candidate, Reply<Taken>),
+    /// The source of this number was looked at.
+    Source(usize, SourceRow),
     /// An interface or an address has changed.
     Network,
     /// Events cannot be read any more.
@@ -160,6 +173,13 @@ struct Engine {
     clock: ClockWatch,
     journal: Journal,
     kept_counters: counters::Kept,
+    watched: database::Watched,
+    /// What the policy in force asks of the database; `None`: nothing.
+    database_need: Option<DatabaseNeed>,
+    sources: Vec<SourceRow>,
+    auto_confirm: Option<probe::AutoConfirm>,
+    /// Counters of half a minute ago and before, oldest first.
+    samples: Vec<Counts>,
 }
 
 /// Opens the dataplane and starts the thread. Fails only where nothing could be done at all; whatever is pinned
@@ -255,6 +275,11 @@ impl Engine {
             _lock: lock,
             last_publish: None,
             clock: ClockWatch::default(),
+            watched: database::Watched::default(),
+            database_need: None,
+            sources: Vec::new(),
+            auto_confirm: None,
+            samples: Vec::new(),
         })
     }
 
@@ -320,6 +345,16 @@ impl Engine {
                 }
                 Event::Explain(query, reply) => answer(reply, self.explain(&query)),
                 Event::Exempt(event) => self.exempt(event),
+                Event::Locate(query, reply) => answer(reply, self.locate(&query)),
+                Event::Candidate(candidate, reply) => {
+                    self.show(Some("taking a bundle"));
+                    let file = candidate.file.clone();
+                    let result = self.take_candidate(candidate);
+                    self.note_refusal("push", &file, &Actor::Daemon, &result);
+                    self.show(None);
+                    answer(reply, result);
+                }
+                Event::Source(idx, row) => self.note_source(idx, row),
                 Event::Network => {
                     self.look_at_network();
                     self.attach_missing();
@@ -353,9 +388,13 @@ impl Engine {
         let is_due = self.n_ticks.is_multiple_of(LOOK_INTERVAL_S);
         if is_due {
             self.look_at_leases();
+            self.look_at_age();
+            self.sample_counters();
             self.note_keys();
         }
         self.tick_endpoints(is_due);
+        self.look_at_probes();
+        self.look_at_database();
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
         }
@@ -437,6 +476,7 @@ impl Engine {
         if is_break_glass {
             self.end_of_break_glass(false);
         } else {
+            self.host_state.reverted_why = self.probes_failed();
             self.host_state.reverted = Some(lost);
             self.save_host_state();
         }

@@ -187,6 +187,7 @@ impl Engine {
             need: content.database.as_ref(),
             keep: super::apply::Keep::Bundle(genuine.envelope),
             confirm_s: genuine.query.confirm_s,
+            confirm_auto: false,
             override_lockout: genuine.query.override_lockout,
             ssh_peer: genuine.query.ssh_peer,
             break_glass: None,

@@ -8,7 +8,7 @@ use crate::{
     dataplane::{Published, StateInfo},
     diagnostic::Diagnostic,
     exemption::KnownLifts,
-    geo::{self, Location},
+    geo::Location,
     instant::Instant,
     policy::{Amendments, NamedLists},
 };
@@ -335,7 +335,7 @@ impl Engine {
     }
 
     /// The policy is taken up all the same: it was good when it was accepted.
-    fn note_failed_tests(&mut self, path: &Path, failed: &[Diagnostic]) {
+    pub(super) fn note_failed_tests(&mut self, path: &Path, failed: &[Diagnostic]) {
         let Some(first) = failed.first() else {
             return;
         };
@@ -395,26 +395,6 @@ impl Engine {
             );
             false
         })
-    }
-
-    /// Reads the database as it is now. Tables that did not change stay the same object, so that generations
-    /// share them and memory holds them once.
-    pub(super) fn load_location(&mut self) -> Result<Arc<Location>, Refusal> {
-        let result = geo::load(&self.settings.geo_choice(), self.settings.host.field);
-        let fresh = match result {
-            Ok(location) => location,
-            Err(error) => {
-                self.problems.set(Topic::Database, error.to_string());
-                return Err(Refusal::failed(error));
-            }
-        };
-        self.problems.clear(&Topic::Database);
-        let location = match &self.location {
-            Some(known) if known.digest == fresh.digest && known.source == fresh.source => Arc::clone(known),
-            _ => Arc::new(fresh),
-        };
-        self.location = Some(Arc::clone(&location));
-        Ok(location)
     }
 
     pub(super) fn note_published(&mut self, published: &Published, compile_ms: u64) {

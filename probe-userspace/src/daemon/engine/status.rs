@@ -28,6 +28,7 @@ impl Engine {
         status.last_publish = self.last_publish.clone();
         status.reverted = self.host_state.reverted.is_some();
         status.problems.extend(self.host_state.reverted_text());
+        status.sources = self.source_rows();
         status.is_stored = self.store.has_policy();
         status.halted_services = self.halted_services();
         status.lifts = self.lifts();
@@ -86,6 +87,11 @@ impl Engine {
         status.generation = state.active.as_ref().map(generation);
         status.both_directions = state.active.as_ref().is_some_and(|active| active.is_both);
         status.confirm_left_s = state.confirm_left_s;
+        status.probing = self
+            .auto_confirm
+            .as_ref()
+            .filter(|_| state.confirm_left_s.is_some())
+            .map(super::probe::AutoConfirm::to_api);
         status.halted = self.halted(&state);
         let attached = self.dataplane.interfaces()?;
         // The pin of an interface that is gone says nothing any more.
@@ -139,12 +145,14 @@ impl Status {
             break_glass: None,
             generation: None,
             confirm_left_s: None,
+            probing: None,
             reverted: false,
             is_stored: false,
             halted: None,
             halted_services: Vec::new(),
             lifts: Vec::new(),
             database: None,
+            sources: Vec::new(),
             interfaces: Vec::new(),
             orders: Vec::new(),
             overrides: Vec::new(),

@@ -17,7 +17,7 @@ pub use halt::{CutOff, cut_off_by_halt};
 use super::surroundings::Surroundings;
 use crate::{
     compile::{Heading, Image, Query},
-    host::Host,
+    host::{Host, SourceUrl},
     instant::Instant,
     policy::halted_service,
 };
@@ -91,7 +91,18 @@ pub fn guarded(host: &Host, ssh_peer: Option<IpAddr>, surroundings: &Surrounding
         prefix: IpNet::from(*address),
         what: role.text().to_owned(),
     });
-    failsafe.chain(caller).chain(others).collect()
+    // By name, a server may be anywhere by tomorrow; only an address can be judged today.
+    let servers = host.sources.iter().filter_map(|source| match &source.url {
+        SourceUrl::Web { host, .. } => host.parse::<IpAddr>().ok(),
+        SourceUrl::File(_) => None,
+    });
+    let servers = servers
+        .filter(|address| !address.is_loopback())
+        .map(|address| Guarded {
+            prefix: IpNet::from(address.to_canonical()),
+            what: "bundle server".to_owned(),
+        });
+    failsafe.chain(caller).chain(others).chain(servers).collect()
 }
 
 /// Whom the policy cuts off, each (whose, class, cause) once with the first address found.

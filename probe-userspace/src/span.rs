@@ -1,9 +1,9 @@
-//! Spans of time on the command line: `90s`, `2h`, `1h30m`.
+//! Spans of time as people write them: `90s`, `2h`, `1h30m`.
 
 use std::time::Duration;
 
 /// Parses a span: numbers with `s`, `m`, `h` or `d`, largest first or not; at least one second.
-pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+pub fn parse_span(text: &str) -> Result<Duration, String> {
     let fix = "write a number with s, m, h or d, such as 120s, 2h or 1h30m";
     let mut seconds: u64 = 0;
     let mut number = String::new();
