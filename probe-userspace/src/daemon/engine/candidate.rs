@@ -13,7 +13,7 @@ use crate::{
     daemon::{
         Refusal,
         accepted_geo::{AcceptedGeo, GeoStore},
-        api::SourceRow,
+        api::{PushOutcome, PushQuery, SourceRow},
         fetch::{Candidate, Taken},
         problems::Topic,
     },
@@ -27,20 +27,65 @@ impl Engine {
     /// Takes a bundle, or says why not.
     pub(super) fn take_candidate(&mut self, candidate: Candidate) -> Result<Taken, Refusal> {
         let Candidate { file, kind, bytes } = candidate;
-        let envelope = match Envelope::read(&file, &bytes[..]) {
-            Ok(envelope) => envelope,
-            Err(rejected) => return Err(Refusal::rejected(&file, rejected)),
-        };
+        let envelope = Envelope::read(&file, &bytes[..]);
         // The envelope has a copy of its own.
         drop(bytes);
-        match (kind, envelope.kind) {
-            (SourceKind::Geo, Kind::Geo) => self.take_geo(&file, &envelope),
+        let result = match &envelope {
+            Ok(envelope) => self.take_envelope(&file, kind, envelope),
+            Err(rejected) => Err(Refusal::rejected(&file, rejected.clone())),
+        };
+        if let Err(refusal) = &result {
+            match refusal.reason {
+                None => self.note_refusal("push", &file, &Actor::Daemon, &result),
+                // A policy or a directive: recorded where it is known who signed it.
+                Some(_) if envelope.is_ok() && kind != SourceKind::Geo => {}
+                Some(_) => self.note_rejection(&file, &Actor::Daemon, refusal),
+            }
+        }
+        result
+    }
+
+    fn take_envelope(
+        &mut self,
+        file: &str,
+        expected: SourceKind,
+        envelope: &Envelope,
+    ) -> Result<Taken, Refusal> {
+        match (expected, envelope.kind) {
+            (SourceKind::Geo, Kind::Geo) => self.take_geo(file, envelope),
+            (SourceKind::Policy, Kind::Policy) | (SourceKind::Directive, Kind::Directive) => {
+                self.take_signed(file, envelope)
+            }
             (expected, found) => Err(Refusal::conflict(format!(
                 "a {} bundle comes from a source of kind `{}`: correct `kind` in the host file",
                 found.name(),
                 expected.name()
             ))),
         }
+    }
+
+    /// A policy or a directive goes the way of those that are pushed. One that the host took already stays where it was
+    /// left: what came in between was done by somebody, and a source offers the same bundle again and again.
+    fn take_signed(&mut self, file: &str, envelope: &Envelope) -> Result<Taken, Refusal> {
+        let digest = bundle::Digest::of(&envelope.payload);
+        let mark = self.marks.reached().mark(envelope.kind);
+        if mark.is_some_and(|mark| mark.digest == digest) {
+            return Ok(Taken::Idle);
+        }
+        if envelope.kind == Kind::Policy && self.is_waiting()? {
+            return Err(Refusal::conflict(
+                "a policy waits for confirmation, or nobody signed it: the bundle is taken after that",
+            ));
+        }
+        let query = PushQuery {
+            file: file.to_owned(),
+            ..PushQuery::default()
+        };
+        let pushed = self.push_envelope(&query, envelope, &Actor::Daemon)?;
+        Ok(match pushed.outcome {
+            PushOutcome::Accepted => Taken::Accepted,
+            PushOutcome::Idle => Taken::Idle,
+        })
     }
 
     /// A source was looked at.

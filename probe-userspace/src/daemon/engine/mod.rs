@@ -305,8 +305,12 @@ impl Engine {
                 }
                 Event::Push(upload, actor, reply) => {
                     self.show(Some("taking a bundle"));
+                    let file = upload.query.file.clone();
                     let result = self.push(*upload, &actor);
-                    self.note_refusal("push", "", &actor, &result);
+                    // What a bundle is rejected for is on record with those who signed it.
+                    if result.as_ref().is_err_and(|refusal| refusal.reason.is_none()) {
+                        self.note_refusal("push", &file, &actor, &result);
+                    }
                     self.show(None);
                     answer(reply, result);
                 }
@@ -348,9 +352,7 @@ impl Engine {
                 Event::Locate(query, reply) => answer(reply, self.locate(&query)),
                 Event::Candidate(candidate, reply) => {
                     self.show(Some("taking a bundle"));
-                    let file = candidate.file.clone();
                     let result = self.take_candidate(candidate);
-                    self.note_refusal("push", &file, &Actor::Daemon, &result);
                     self.show(None);
                     answer(reply, result);
                 }

@@ -80,34 +80,64 @@ impl Genuine<'_> {
 impl Engine {
     /// Takes a bundle that somebody sends; `sender` is who, until it is known who signed it.
     pub(super) fn push(&mut self, upload: Upload, sender: &Actor) -> Result<Pushed, Refusal> {
-        let mut actor = sender.clone();
-        let source = upload.query.file.clone();
-        let result = self.try_push(upload, &mut actor);
-        match result {
-            Ok(mut pushed) => {
-                pushed.problems = self.problems.texts();
-                Ok(pushed)
-            }
-            Err(refusal) => {
-                if let Some(reason) = &refusal.reason {
-                    let rejection = Rejection {
-                        verb: "push".to_owned(),
-                        source,
-                        reason: reason.clone(),
-                        message: match refusal.diagnostics.first() {
-                            Some(first) => first.message.clone(),
-                            None => refusal.error.clone(),
-                        },
-                    };
-                    self.journal.reject(&actor, rejection);
-                }
+        let Upload { query, bytes } = upload;
+        let envelope = Envelope::read(&query.file, &bytes[..]);
+        // The envelope holds them again.
+        drop(bytes);
+        match envelope {
+            Ok(envelope) => self.push_envelope(&query, &envelope, sender),
+            Err(rejected) => {
+                let refusal = Refusal::rejected(&query.file, rejected);
+                self.note_rejection(&query.file, sender, &refusal);
                 Err(refusal)
             }
         }
     }
 
-    fn try_push(&mut self, upload: Upload, actor: &mut Actor) -> Result<Pushed, Refusal> {
-        let Upload { query, bytes } = upload;
+    /// As [`Engine::push`], for a bundle of which the envelope was read.
+    pub(super) fn push_envelope(
+        &mut self,
+        query: &PushQuery,
+        envelope: &Envelope,
+        sender: &Actor,
+    ) -> Result<Pushed, Refusal> {
+        let mut actor = sender.clone();
+        match self.try_push(query, envelope, &mut actor) {
+            Ok(mut pushed) => {
+                pushed.problems = self.problems.texts();
+                Ok(pushed)
+            }
+            Err(refusal) => {
+                self.note_rejection(&query.file, &actor, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Records why a bundle is rejected. What is wrong on the host is recorded by who asked.
+    pub(super) fn note_rejection(&mut self, source: &str, actor: &Actor, refusal: &Refusal) {
+        let Some(reason) = &refusal.reason else {
+            return;
+        };
+        tracing::info!(%actor, source, reason, "bundle rejected: {refusal}");
+        let rejection = Rejection {
+            verb: "push".to_owned(),
+            source: source.to_owned(),
+            reason: reason.clone(),
+            message: match refusal.diagnostics.first() {
+                Some(first) => first.message.clone(),
+                None => refusal.error.clone(),
+            },
+        };
+        self.journal.reject(actor, rejection);
+    }
+
+    fn try_push(
+        &mut self,
+        query: &PushQuery,
+        envelope: &Envelope,
+        actor: &mut Actor,
+    ) -> Result<Pushed, Refusal> {
         let file = query.file.as_str();
         let rejected = |rejected| Refusal::rejected(file, rejected);
         self.look_at_trust();
@@ -115,10 +145,7 @@ impl Engine {
             Ok(trust) => Arc::clone(trust),
             Err(refusal) => return Err(refusal.clone().because(Reason::TrustUnreadable)),
         };
-        let envelope = Envelope::read(file, &bytes[..]).map_err(rejected)?;
-        // The envelope holds them again.
-        drop(bytes);
-        let (bundle, votes) = bundle::open(file, &envelope, &trust).map_err(rejected)?;
+        let (bundle, votes) = bundle::open(file, envelope, &trust).map_err(rejected)?;
         let signers = signers(&votes, bundle.digest);
         actor.clone_from(&signers);
         let identity = self.settings.identity();
@@ -135,8 +162,8 @@ impl Engine {
         let now = situation.now();
         let genuine = Genuine {
             file,
-            query: &query,
-            envelope: &envelope,
+            query,
+            envelope,
             bundle,
             freshness,
             signers,
