@@ -124,11 +124,20 @@ impl Engine {
             .collect()
     }
 
-    /// A geo bundle: checked, kept, and put in force with the policy that is.
-    pub(super) fn take_geo(&mut self, file: &str, envelope: &Envelope) -> Result<Taken, Refusal> {
-        let trust = TrustDirectory::new(&self.settings.state_dir.join("keys")).read()?;
+    fn take_geo(&mut self, file: &str, envelope: &Envelope) -> Result<Taken, Refusal> {
+        let trust = TrustDirectory::new(&self.settings.keys_dir()).read()?;
         let opened = bundle::open(file, envelope, &trust);
         let (bundle, votes) = opened.map_err(|rejected| Refusal::rejected(file, rejected))?;
+        self.take_genuine_geo(file, bundle, &votes)
+    }
+
+    /// A geo bundle: checked, kept, and put in force with the policy that is.
+    pub(super) fn take_genuine_geo(
+        &mut self,
+        file: &str,
+        bundle: Bundle<'_>,
+        votes: &Votes,
+    ) -> Result<Taken, Refusal> {
         let Content::Geo(content) = bundle.manifest.content.clone() else {
             return Err(Refusal::failed("a geo bundle without a geo manifest"));
         };
@@ -152,7 +161,7 @@ impl Engine {
                 "a policy waits for confirmation: the database is taken after that",
             ));
         }
-        let result = self.put_geo_in_force(file, &store, bundle, &content, &votes, seen);
+        let result = self.put_geo_in_force(file, &store, bundle, &content, votes, seen);
         if result.is_err() {
             let swept = store.sweep();
             self.problems

@@ -17,6 +17,7 @@ use crate::{
     daemon::{
         Refusal,
         api::{BundleRef, Ended, PushOutcome, PushQuery, Pushed},
+        fetch::Taken,
         problems::Topic,
         store::{Origin, StoredPolicy},
     },
@@ -148,6 +149,9 @@ impl Engine {
         let (bundle, votes) = bundle::open(file, envelope, &trust).map_err(rejected)?;
         let signers = signers(&votes, bundle.digest);
         actor.clone_from(&signers);
+        if envelope.kind == Kind::Geo {
+            return self.push_geo(file, bundle, &votes);
+        }
         let identity = self.settings.identity();
         let kind = envelope.kind;
         let situation = Situation {
@@ -172,12 +176,29 @@ impl Engine {
         match kind {
             Kind::Policy => self.push_policy(&genuine),
             Kind::Directive => self.push_directive(&genuine),
-            Kind::Geo => Err(genuine.rejected(
-                Reason::CannotFollow,
-                "this cordon takes no geo bundles",
-                "name the database in the host file, as `database`",
-            )),
+            Kind::Geo => Err(Refusal::failed("a geo bundle that is taken as another kind")),
         }
+    }
+
+    /// Geo data has a mark of its own, kept beside the database.
+    fn push_geo(&mut self, file: &str, bundle: Bundle<'_>, votes: &Votes) -> Result<Pushed, Refusal> {
+        let answer = Pushed {
+            outcome: PushOutcome::Idle,
+            kind: Kind::Geo,
+            name: bundle.manifest.name.clone(),
+            revision: bundle.manifest.revision,
+            digest: bundle.digest,
+            is_expired: false,
+            applied: None,
+            followed: None,
+            diagnostics: bundle.warnings.clone(),
+            problems: Vec::new(),
+        };
+        let outcome = match self.take_genuine_geo(file, bundle, votes)? {
+            Taken::Accepted => PushOutcome::Accepted,
+            Taken::Idle => PushOutcome::Idle,
+        };
+        Ok(Pushed { outcome, ..answer })
     }
 
     fn push_policy(&mut self, genuine: &Genuine<'_>) -> Result<Pushed, Refusal> {
