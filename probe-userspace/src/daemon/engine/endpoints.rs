@@ -10,6 +10,7 @@ use crate::{
         surroundings::Surroundings,
     },
     dataplane::Endpoint,
+    host::SourceUrl,
 };
 
 /// What the kernel was told.
@@ -73,11 +74,15 @@ impl Engine {
         together(&servers, of_system, &self.endpoints.names)
     }
 
-    /// The servers that bundles come from.
+    /// The servers that bundles come from: those that the host file names as such, and those of its sources.
     fn bundle_servers(&self) -> Vec<Server> {
-        let named = self.settings.host.bundle_servers.iter();
-        named
-            .map(|server| Server::of_bundles(&server.value.host, server.value.port))
-            .collect()
+        let host = &self.settings.host;
+        let named = host.bundle_servers.iter();
+        let named = named.map(|server| Server::of_bundles(&server.value.host, server.value.port));
+        let sources = host.sources.iter().filter_map(|source| match &source.url {
+            SourceUrl::Web { host, port, .. } => Some(Server::of_bundles(host, *port)),
+            SourceUrl::File(_) => None,
+        });
+        named.chain(sources).collect()
     }
 }
