@@ -102,7 +102,8 @@ impl Engine {
         let location = self.load_location()?;
         let now = wanted.stored.accepted.unwrap_or_else(Instant::now);
         if let Some(need) = wanted.need {
-            check_database(need, &location, now).map_err(|why| {
+            let accepted = self.accepted_geo_of(&location);
+            check_database(need, &location, accepted.as_ref(), now).map_err(|why| {
                 let refusal = Refusal::input(
                     format!("{} is refused: {why}", wanted.stored.file),
                     vec![Diagnostic::error(
@@ -267,6 +268,7 @@ impl Engine {
         self.keep_lifts_of(&image);
         self.in_force = Some(InForce {
             bundle: wanted.bundle.clone(),
+            need: wanted.need.cloned(),
             ..InForce::policy(image, &wanted.stored)
         });
         if state.confirm_left_s.is_none() {
@@ -365,6 +367,7 @@ impl Engine {
             source: Some(Arc::new(wanted.stored.clone())),
             is_baseline: false,
             bundle: wanted.bundle.clone(),
+            need: wanted.need.cloned(),
         };
         let before = self.in_force.replace(in_force);
         self.end_of_break_glass(wanted.break_glass.is_some());

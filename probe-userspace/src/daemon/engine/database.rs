@@ -10,10 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Engine, InForce, start::millis};
+use super::{Engine, InForce, push::check_database, start::millis};
 use crate::{
     audit::{Actor, Event},
-    bundle::DatabaseNeed,
     compile::Image,
     daemon::{
         Refusal,
@@ -264,19 +263,25 @@ impl Engine {
         )))
     }
 
-    /// Why the policy in force will not do with a database. Only one that a bundle brought has a name.
+    /// Why the policy in force will not do with a database; `accepted` is the bundle that brings it.
     pub(super) fn refuses_database(
         &self,
         location: &Location,
         accepted: Option<&AcceptedGeo>,
     ) -> Option<String> {
-        let need: &DatabaseNeed = self.database_need.as_ref()?;
-        let built = accepted.map_or_else(
-            || Instant(u32::try_from(location.source.built_s).unwrap_or(u32::MAX)),
-            AcceptedGeo::built,
-        );
-        let name = accepted.map_or(need.name.as_str(), |accepted| accepted.name.as_str());
-        need.refuses(name, built, Instant::now())
+        let need = self.in_force.as_ref()?.need.as_ref()?;
+        let known = match accepted {
+            Some(_) => None,
+            None => self.accepted_geo_of(location),
+        };
+        check_database(need, location, accepted.or(known.as_ref()), Instant::now()).err()
+    }
+
+    /// The bundle that brought a database, if one did.
+    pub(super) fn accepted_geo_of(&self, location: &Location) -> Option<AcceptedGeo> {
+        let store = GeoStore::new(&self.settings.state_dir);
+        let accepted = store.accepted().ok().flatten()?;
+        (store.path(&accepted).display().to_string() == location.source.origin).then_some(accepted)
     }
 
     /// Says so when the database in force has become too old for the policy in force.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     audit::{Actor, Event},
-    bundle::{Bundle, Digest},
+    bundle::{Bundle, Content, DatabaseNeed, Digest},
     compile::Image,
     daemon::{
         Refusal,
@@ -32,6 +32,8 @@ pub(super) struct Read {
     pub warnings: Vec<Diagnostic>,
     /// The bundle that brought it.
     pub bundle: Option<BundleRef>,
+    /// What the bundle asks of the geo data.
+    pub need: Option<DatabaseNeed>,
 }
 
 impl Engine {
@@ -47,6 +49,7 @@ impl Engine {
             policy,
             warnings,
             bundle: None,
+            need: None,
         })
     }
 
@@ -61,6 +64,10 @@ impl Engine {
                 policy,
                 warnings,
                 bundle: Some(super::push::bundle_ref(&bundle.manifest, digest)),
+                need: match bundle.manifest.content {
+                    Content::Policy(content) => content.database,
+                    _ => None,
+                },
             }),
             None => Err(Refusal::failed(format!("{} carries no policy", stored.file))),
         }
@@ -194,7 +201,7 @@ impl Engine {
             policy: read.policy,
             warnings: read.warnings,
             bundle: read.bundle,
-            need: None,
+            need: read.need.as_ref(),
             keep: Keep::Nothing,
             confirm_s: request.confirm_s,
             confirm_auto: false,
@@ -363,6 +370,7 @@ impl Engine {
         let (image, _) = built.ok().filter(|(image, _)| is_loaded(image))?;
         let found = InForce {
             bundle: read.bundle.clone(),
+            need: read.need.clone(),
             ..InForce::policy(image, stored)
         };
         self.dataplane.recognise(&found.image).ok()?;

@@ -136,6 +136,8 @@ struct InForce {
     is_baseline: bool,
     /// The bundle that brought it.
     bundle: Option<BundleRef>,
+    /// What it asks of the geo data; `None`: nothing.
+    need: Option<DatabaseNeed>,
 }
 
 struct Engine {
@@ -174,8 +176,6 @@ struct Engine {
     journal: Journal,
     kept_counters: counters::Kept,
     watched: database::Watched,
-    /// What the policy in force asks of the database; `None`: nothing.
-    database_need: Option<DatabaseNeed>,
     sources: Vec<SourceRow>,
     auto_confirm: Option<probe::AutoConfirm>,
     /// Counters of half a minute ago and before, oldest first.
@@ -276,7 +276,6 @@ impl Engine {
             last_publish: None,
             clock: ClockWatch::default(),
             watched: database::Watched::default(),
-            database_need: None,
             sources: Vec::new(),
             auto_confirm: None,
             samples: Vec::new(),

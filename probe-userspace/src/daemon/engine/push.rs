@@ -16,6 +16,7 @@ use crate::{
     },
     daemon::{
         Refusal,
+        accepted_geo::AcceptedGeo,
         api::{BundleRef, Ended, PushOutcome, PushQuery, Pushed},
         fetch::Taken,
         problems::Topic,
@@ -340,11 +341,20 @@ impl Engine {
     }
 }
 
-/// Why a bundle cannot be taken with the database at hand.
-pub(super) fn check_database(need: &DatabaseNeed, location: &Location, now: Instant) -> Result<(), String> {
+/// Why a policy will not do with a database. A database is known by its type, and by the name of the bundle that
+/// brought it.
+pub(super) fn check_database(
+    need: &DatabaseNeed,
+    location: &Location,
+    accepted: Option<&AcceptedGeo>,
+    now: Instant,
+) -> Result<(), String> {
     let source = &location.source;
     let built = Instant(u32::try_from(source.built_s).unwrap_or(u32::MAX));
-    match need.refuses(&source.plain_name(), built, now) {
+    let built = accepted.map_or(built, AcceptedGeo::built);
+    let named = accepted.filter(|accepted| accepted.name == need.name);
+    let name = named.map_or_else(|| source.plain_name(), |accepted| accepted.name.clone());
+    match need.refuses(&name, built, now) {
         Some(why) => Err(why),
         None => Ok(()),
     }

@@ -311,13 +311,14 @@ impl Engine {
             }
             built = fewer.or(built);
         }
-        let bundle = read.ok().and_then(|read| read.bundle);
+        let (bundle, need) = read.map_or((None, None), |read| (read.bundle, read.need));
         match built {
             Ok((image, failed_tests)) => {
                 self.keep_lifts_of(&image);
                 self.note_failed_tests(path, &failed_tests);
                 Some(InForce {
                     bundle,
+                    need,
                     ..InForce::policy(image, policy)
                 })
             }
@@ -384,6 +385,7 @@ impl Engine {
             source: None,
             is_baseline: true,
             bundle: None,
+            need: None,
         })
     }
 
@@ -425,6 +427,7 @@ impl InForce {
             source: Some(Arc::new(source.clone())),
             is_baseline: false,
             bundle: None,
+            need: None,
         }
     }
 }
