@@ -346,7 +346,7 @@ async fn exempt(
     body: Body,
 ) -> Answer<Exempted> {
     let actor = caller.may(Role::Exempt)?;
-    let request: AddRequest = read_json(body, MAX_SMALL_BODY_BYTES).await?;
+    let request: AddRequest = read_json(body, MAX_BODY_BYTES).await?;
     ask(&handle, |reply| {
         Event::Exempt(ExemptEvent::Add(request, actor, reply))
     })
