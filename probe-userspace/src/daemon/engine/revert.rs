@@ -1,0 +1,84 @@
+//! Back to what was confirmed last: by the kernel at the deadline, or because somebody ends break-glass.
+
+use super::Engine;
+use crate::{
+    audit::{Actor, Event},
+    daemon::{Refusal, api::Ended, problems::Topic},
+};
+
+impl Engine {
+    /// Takes note of a revert that the kernel did by itself.
+    pub(super) fn settle(&mut self) {
+        if !self.dataplane.state().is_ok_and(|state| state.reverted) {
+            return;
+        }
+        if let Err(refusal) = self.go_back() {
+            tracing::warn!("{refusal}");
+        }
+    }
+
+    /// Back to what was confirmed last, or takes note that the kernel went back by itself.
+    pub(super) fn go_back(&mut self) -> Result<(), Refusal> {
+        let result = self.dataplane.revert();
+        self.problems
+            .note(
+                Topic::Confirm,
+                "the kernel reverted, but tidying up failed",
+                result,
+            )
+            .ok_or_else(|| Refusal::failed("what was confirmed last could not be taken up again"))?;
+        let is_break_glass = self.host_state.break_glass.is_some();
+        self.mark_pending();
+        let lost = match self.in_force.take() {
+            Some(lost) => lost.image.policy_name.clone(),
+            None => self.name_of_pending().unwrap_or_default(),
+        };
+        match is_break_glass {
+            true => tracing::info!(
+                policy = lost,
+                "break-glass is over: the signed policy holds again"
+            ),
+            false => tracing::warn!(policy = lost, "not confirmed in time: reverted"),
+        }
+        self.record(&Actor::Daemon, &Event::Revert { policy: lost.clone() });
+        self.in_force = self.fallback.take();
+        self.previous = None;
+        self.note_redirects();
+        if let Some(in_force) = &self.in_force
+            && let Err(error) = self.dataplane.recognise(&in_force.image)
+        {
+            tracing::warn!("cannot recognise the generation reverted to: {error}");
+        }
+        let dropped = self.store.drop_pending();
+        self.problems
+            .note(Topic::StoredPending, "cannot forget the reverted policy", dropped);
+        if is_break_glass {
+            self.end_of_break_glass(false);
+        } else {
+            self.host_state.reverted_why = self.probes_failed();
+            self.host_state.reverted = Some(lost);
+            self.save_host_state();
+        }
+        self.look_at_expiry();
+        self.history_went_back(match is_break_glass {
+            true => Ended::BreakGlassOver,
+            false => Ended::Reverted,
+        });
+        Ok(())
+    }
+
+    /// A bundle that was in force was taken, also if it was not confirmed: its revision is not free for another one.
+    fn mark_pending(&mut self) {
+        let pending = self.store.pending().ok().flatten();
+        let read = pending.and_then(|pending| self.read_stored(&pending).ok());
+        if let Some(bundle) = read.and_then(|read| read.bundle) {
+            self.raise_mark_to(&bundle);
+        }
+    }
+
+    /// At start, the policy that was reverted meanwhile is known by its file only.
+    fn name_of_pending(&self) -> Option<String> {
+        let pending = self.store.pending().ok().flatten()?;
+        Some(self.read_stored(&pending).ok()?.policy.name)
+    }
+}
