@@ -6,6 +6,8 @@
 
 /// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
 mod actions;
+/// The audit log: what is recorded, what becomes of it when the disk is full, and whoever tampers with it.
+mod audit;
 /// Signed bundles: bad ones, altered ones, and stock minisign.
 mod bundle;
 /// What is left behind by the harness, the daemon and the demo: nothing.
@@ -24,12 +26,16 @@ mod database;
 mod egress;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
+/// Exemptions made at run time.
+mod exempt;
 /// What becomes of every kind of frame, by test runs: no interface.
 mod frames;
 /// Frames by chance, against the reference.
 mod fuzz;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
+/// Halts, resumes and lifts on real traffic.
+mod halt;
 /// More than one interface, and one that comes late.
 mod interfaces;
 /// `-o json` on every verb.
