@@ -4,8 +4,12 @@
     reason = "an unwrap in a test is an assertion with a stack trace, in its helper functions too"
 )]
 
+/// Who may ask what over the socket, and limits on whoever asks.
+mod access;
 /// Actions, scopes, phases, replies and events on real traffic, each through a policy file.
 mod actions;
+/// The audit log: what is recorded, what becomes of it when the disk is full, and whoever tampers with it.
+mod audit;
 /// Signed bundles: bad ones, altered ones, and stock minisign.
 mod bundle;
 /// What is left behind by the harness, the daemon and the demo: nothing.
@@ -24,12 +28,18 @@ mod database;
 mod egress;
 /// The examples in `policies/` compile and their own tests hold.
 mod examples;
+/// Exemptions made at run time.
+mod exempt;
+/// Bundles that are pulled from a server.
+mod fetch;
 /// What becomes of every kind of frame, by test runs: no interface.
 mod frames;
 /// Frames by chance, against the reference.
 mod fuzz;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
+/// Halts, resumes and lifts on real traffic.
+mod halt;
 /// More than one interface, and one that comes late.
 mod interfaces;
 /// `-o json` on every verb.
@@ -42,8 +52,12 @@ mod links;
 mod lockout;
 /// `cordon observe` on an interface with traffic.
 mod observe;
+/// Canaries: `cordon probe`, and `--confirm auto`.
+mod probes;
 /// One publish at a time: verification, revert, adoption, expiry, sizes.
 mod publish;
+/// Bundles that are pushed: over the socket, from the incoming directory, and history.
+mod push;
 /// What the daemon tells the dataplane about its host.
 mod surroundings;
 /// Publishing under packets.

@@ -89,7 +89,8 @@ impl Record {
 
     /// Reads a line, without its newline, and its hash.
     pub fn from_line(line: &[u8]) -> Result<(Self, Digest), Fault> {
-        let not_a_record = |what: &str| Fault::NotARecord(what.to_owned());
+        // The reason may quote the line, and is shown on terminals.
+        let not_a_record = |what: &str| Fault::NotARecord(what.replace(char::is_control, "?"));
         if line.len() > MAX_LINE_BYTES {
             return Err(not_a_record("it is too long"));
         }
@@ -205,6 +206,21 @@ mod tests {
                 "{more}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_said_about_a_line_moves_no_cursor() {
+        let body = r#"{"\u001b[2J":1"#;
+        let hash = Digest::of(format!("{body}}}").as_bytes());
+        let Err(Fault::NotARecord(what)) =
+            Record::from_line(format!("{body},\"hash\":\"{hash}\"}}").as_bytes())
+        else {
+            panic!("this is no record");
+        };
+        assert!(
+            what.contains("[2J") && !what.contains(char::is_control),
+            "{what:?}"
+        );
     }
 
     #[test]

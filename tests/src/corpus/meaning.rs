@@ -37,6 +37,7 @@ impl Settings {
             unknown: Decision::Pass,
             lan: Decision::Pass,
             services,
+            exempt: Vec::new(),
         };
         let allowing = |lan| Policy {
             blocked: Decision::Drop,
@@ -44,9 +45,14 @@ impl Settings {
             unknown: Decision::Drop,
             lan,
             services: Vec::new(),
+            exempt: Vec::new(),
         };
         Ok(match self.policy.as_str() {
             "block-list" => blocking(Decision::Drop, Vec::new()),
+            "overrides" => Policy {
+                exempt: vec!["198.51.100.8/29".parse()?, "2001:db8:b:8::/64".parse()?],
+                ..blocking(Decision::Drop, Vec::new())
+            },
             "drain" => blocking(Decision::Drain, Vec::new()),
             "limit" => blocking(Decision::Limit, Vec::new()),
             "services" => blocking(Decision::Drop, services()?),

@@ -197,6 +197,9 @@ impl Reference {
         if is_failsafe(&judged) || is_failsafe(&packet.source) {
             return Reason::Failsafe;
         }
+        if self.policy.exempt.iter().any(|prefix| prefix.contains(&judged)) {
+            return Reason::Exempt;
+        }
         match decision {
             Decision::Pass => Reason::PolicyPass,
             Decision::Drain if packet.may_open() => Reason::PolicyDrain,
@@ -345,6 +348,7 @@ fn fate(reason: Reason) -> Fate {
         | Reason::WithinLimit
         | Reason::VlanNotJudged
         | Reason::Failsafe
+        | Reason::Exempt
         | Reason::IcmpError
         | Reason::TunnelUninspected
         | Reason::NotIp

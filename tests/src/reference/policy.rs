@@ -48,6 +48,8 @@ pub struct Policy {
     pub lan: Decision,
     /// If there are any: what is for none of them passes.
     pub services: Vec<Service>,
+    /// Sources that pass whatever is said about their place.
+    pub exempt: Vec<IpNet>,
 }
 
 /// What a packet is for. An empty list asks for nothing.

@@ -48,7 +48,6 @@ impl Fault {
 pub struct Strace {
     child: Child,
     scratch: Scratch,
-    is_kill: bool,
 }
 
 impl Strace {
@@ -56,19 +55,15 @@ impl Strace {
     pub fn attach(pid: u32, fault: &Fault) -> anyhow::Result<Self> {
         let Fault { call, what, when } = fault;
         let inject = format!("inject={call}:{what}:when={when}");
-        Self::spawn(
-            pid,
-            &["-e", &format!("trace={call}"), "-e", &inject],
-            what.starts_with("signal"),
-        )
+        Self::spawn(pid, &["-e", &format!("trace={call}"), "-e", &inject])
     }
 
     /// Notes the calls of a process.
     pub fn count(pid: u32, calls: &[&str]) -> anyhow::Result<Self> {
-        Self::spawn(pid, &["-e", &format!("trace={}", calls.join(","))], false)
+        Self::spawn(pid, &["-e", &format!("trace={}", calls.join(","))])
     }
 
-    fn spawn(pid: u32, args: &[&str], is_kill: bool) -> anyhow::Result<Self> {
+    fn spawn(pid: u32, args: &[&str]) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
         let said = scratch.path().join("strace.err");
         let mut command = Command::new("strace");
@@ -80,11 +75,7 @@ impl Strace {
             .stdout(Stdio::null())
             .stderr(fs::File::create(&said).context("cannot make a file")?);
         let child = spawn_bound(command).context("cannot run strace: `cargo xtask setup` installs it")?;
-        let mut strace = Self {
-            child,
-            scratch,
-            is_kill,
-        };
+        let mut strace = Self { child, scratch };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = fs::read_to_string(&said).unwrap_or_default();
@@ -98,15 +89,9 @@ impl Strace {
         }
     }
 
-    /// Ends the tracer; whether its fault came.
+    /// Ends the tracer; whether it made a call fail.
     pub fn detach(self) -> anyhow::Result<bool> {
-        let is_kill = self.is_kill;
-        let trace = self.trace()?;
-        Ok(if is_kill {
-            trace.contains("killed by SIGKILL")
-        } else {
-            trace.contains("(INJECTED)")
-        })
+        Ok(self.trace()?.contains("(INJECTED)"))
     }
 
     /// Ends the tracer; what it noted.
@@ -115,7 +100,14 @@ impl Strace {
             let pid = Pid::from_raw(i32::try_from(self.child.id()).context("a process id out of range")?);
             kill(pid, Signal::SIGINT).context("cannot end strace")?;
         }
-        self.child.wait().context("cannot wait for strace")?;
+        // It may wait for ever for threads of a process that it saw killed: then it has noted all that there was.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                self.child.kill().context("cannot kill strace")?;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
         let mut text = String::new();
         fs::File::open(self.scratch.path().join("trace"))
             .and_then(|mut file| file.read_to_string(&mut text))

@@ -23,22 +23,21 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Asks both tries.
+    /// Asks both tries; `None` if neither holds anything.
     #[inline(always)]
-    pub fn of(address: Address, env: &Env) -> Self {
-        let profiles = if HAS_OVERRIDES.load() != 0 || env.has_runtime() {
-            let [high, low] = address.halves();
-            cordon_overrides(high, low, env.word_for(address.is_v4()))
-        } else {
-            u32::from(profile::ALL_ORDERS) | u32::from(profile::ALL_ORDERS) << RUNTIME_SHIFT
-        };
+    pub fn of(address: Address, env: &Env) -> Option<Self> {
+        if HAS_OVERRIDES.load() == 0 && !env.has_runtime() {
+            return None;
+        }
+        let [high, low] = address.halves();
+        let profiles = cordon_overrides(high, low, env.word_for(address.is_v4()));
         let policy = profiles as u8;
         let runtime = (profiles >> RUNTIME_SHIFT) as u8;
-        Self {
+        Some(Self {
             deny: policy == profile::DENY || runtime == profile::DENY,
             policy,
             runtime,
-        }
+        })
     }
 }
 

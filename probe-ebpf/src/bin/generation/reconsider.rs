@@ -39,7 +39,9 @@ fn decide(
     if !passes && env.with_shared() && is_failsafe(&address) {
         return (Decision::PASS, Reason::Failsafe);
     }
-    let overrides = Overrides::of(address, env);
+    let Some(overrides) = Overrides::of(address, env) else {
+        return (decision, reason_of(decision));
+    };
     if overrides.deny {
         if passes && env.with_shared() && is_failsafe(&address) {
             return (Decision::PASS, Reason::Failsafe);

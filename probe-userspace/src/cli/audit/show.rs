@@ -131,8 +131,8 @@ fn line(record: &Record) -> String {
         line.push_str(": ");
         line.push_str(&fields.join(" "));
     }
-    line.push('\n');
-    line
+    // Somebody may have written the file who wants to move the cursor.
+    line.replace(char::is_control, "?") + "\n"
 }
 
 #[cfg(test)]

@@ -348,6 +348,12 @@ impl Engine {
                     actor: None,
                 });
                 self.save_host_state();
+                let event = Event::Halt {
+                    service: None,
+                    until: until.map(instant_text),
+                    reason: NOT_RECORDED.to_owned(),
+                };
+                self.record(&Actor::Daemon, &event);
             }
             return;
         }
@@ -360,9 +366,18 @@ impl Engine {
             return;
         }
         tracing::info!(reason = stored.reason, "still halted");
+        let event = Event::Halt {
+            service: None,
+            until: until.map(instant_text),
+            reason: stored.reason.clone(),
+        };
         let result = self.dataplane.halt(until);
-        self.problems
+        let done = self
+            .problems
             .note(Topic::Halt, "cannot restore the halt that was in force", result);
+        if done.is_some() {
+            self.record(&Actor::Daemon, &event);
+        }
     }
 
     /// A halt that ended by itself.

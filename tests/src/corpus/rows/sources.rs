@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use probe_common::Reason::{
-    Failsafe, LinkLocal, Martian, NeighbourDiscovery, PolicyDrop, PolicyPass, WithinLimit,
+    Exempt, Failsafe, LinkLocal, Martian, NeighbourDiscovery, PolicyDrop, PolicyPass, WithinLimit,
 };
 
 use super::{ALLOWED, BLOCKED, UNLISTED, drain, drop_and_pass, drops, judged, passes, plain, row, text};
@@ -154,11 +154,21 @@ fn nested(rows: &mut Vec<Row>) {
         ("B's /48 in A's /32, beside A's /128", "3fff:a:b::b", PolicyDrop),
     ];
     let cases = cases.map(|(name, source, reason)| judged(name, plain(text(source)), reason));
+    let overridden = [
+        ("an allowed prefix inside B's, IPv4", "198.51.100.8", Exempt),
+        ("below it", "198.51.100.7", PolicyDrop),
+        ("above it", "198.51.100.16", PolicyDrop),
+        ("an allowed prefix inside B's, IPv6", "2001:db8:b:8::1", Exempt),
+        ("beside it", "2001:db8:b:9::1", PolicyDrop),
+    ];
+    let overridden = overridden.map(|(name, source, reason)| {
+        judged(format!("overrides: {name}"), plain(text(source)), reason).policy("overrides")
+    });
     row(
         rows,
         5,
         "nested: B's prefix with A's inside, and the reverse: the longest wins",
-        cases.into(),
+        cases.into_iter().chain(overridden).collect(),
     );
 }
 
