@@ -35,6 +35,8 @@ pub enum Topic {
     StoredPending,
     /// The file of the halt.
     StoredState,
+    /// That file as it was found at the start: what it said is put aside and not in force.
+    UnreadableState,
     /// The file of counters.
     StoredCounters,
     /// The audit log.

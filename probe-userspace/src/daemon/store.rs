@@ -27,6 +27,10 @@ use crate::{
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
 const STATE: &str = "state.json";
+/// A state file that could not be read, until a policy says what is in force.
+const UNREADABLE: &str = "state.json.unreadable";
+/// The same, when a policy has said it: kept to be looked at.
+const REPLACED: &str = "state.json.replaced";
 const COUNTERS: &str = "counters.json";
 const EXEMPTIONS: &str = "exemptions.jsonl";
 const LIFT_KEYS: &str = "lift-keys.json";
@@ -224,6 +228,27 @@ impl Store {
         };
         serde_json::from_str(&text)
             .with_context(|| format!("{} is not a state file of cordon", self.dir.join(STATE).display()))
+    }
+
+    /// Keeps a state file that cannot be read under another name.
+    pub fn put_state_aside(&self) -> anyhow::Result<()> {
+        self.rename(STATE, UNREADABLE)
+    }
+
+    /// The state file that could not be read, as long as no policy was settled since, also by the daemons before this one.
+    pub fn unreadable_state(&self) -> Option<PathBuf> {
+        let path = self.dir.join(UNREADABLE);
+        path.exists().then_some(path)
+    }
+
+    /// What it said does not matter any more. It is kept to be looked at.
+    pub fn settle_unreadable_state(&self) -> anyhow::Result<()> {
+        self.rename(UNREADABLE, REPLACED)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> anyhow::Result<()> {
+        let (from, to) = (self.dir.join(from), self.dir.join(to));
+        durable::rename(&from, &to).with_context(|| format!("cannot put {} aside", from.display()))
     }
 
     /// Stores the state.

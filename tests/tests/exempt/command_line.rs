@@ -351,8 +351,10 @@ fn what_cannot_be_stored_is_not_granted_and_what_is_removed_is_gone_all_the_same
     let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
     cordon.apply(POLICY).unwrap();
     add_ok(&cordon, "81.0.7.0/24", "C-1", &[]);
-    let temporary = cordon.dir().join("state/.exemptions.jsonl.new");
-    std::os::unix::fs::symlink("/nonexistent", &temporary).unwrap();
+    // No file takes the place of a directory.
+    let stored = cordon.dir().join("state/exemptions.jsonl");
+    fs::remove_file(&stored).unwrap();
+    fs::create_dir(&stored).unwrap();
     let refused = add(&cordon, "81.0.8.0/24", "C-2", &[]);
     assert!(
         refused.status == 1 && refused.stderr.contains("exemptions.jsonl"),
@@ -369,10 +371,10 @@ fn what_cannot_be_stored_is_not_granted_and_what_is_removed_is_gone_all_the_same
             .to_string()
             .contains("cannot store the exemptions")
     );
-    fs::remove_file(&temporary).unwrap();
+    fs::remove_dir(&stored).unwrap();
     for _ in 0..200 {
-        let stored = fs::read_to_string(cordon.dir().join("state/exemptions.jsonl")).unwrap();
-        if !stored.contains("81.0.7") {
+        let text = fs::read_to_string(&stored).unwrap_or_default();
+        if !text.is_empty() && !text.contains("81.0.7") {
             assert_eq!(cordon.status().unwrap()["state"], "ok");
             return;
         }

@@ -1,6 +1,7 @@
 //! `tidy`: the repository checked against its own rules, those that no compiler and no linter knows.
 
 mod manifest;
+mod orphan;
 mod rust;
 mod source;
 mod text;
@@ -60,6 +61,7 @@ fn check(files: &[File]) -> Vec<Finding> {
             manifest::check(file, &mut findings);
         }
     }
+    orphan::check(files, &mut findings);
     findings
 }
 

@@ -260,6 +260,11 @@ impl Engine {
         let Some(in_force) = &self.in_force else {
             return;
         };
+        if self.problems.has(&Topic::UnreadableState) {
+            let result = self.store.settle_unreadable_state();
+            self.problems
+                .note(Topic::UnreadableState, "what is in force is known again", result);
+        }
         let mut next = self.host_state.amendments.clone();
         let now = Instant::now();
         next.forget_ended(in_force.as_of(&next, now));

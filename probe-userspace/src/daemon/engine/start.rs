@@ -20,10 +20,7 @@ impl Engine {
             Ok(n_files) => tracing::info!(n_files, "removed what an interrupted write left"),
             Err(error) => tracing::warn!("{error:#}"),
         }
-        match self.store.host_state() {
-            Ok(state) => self.host_state = state,
-            Err(error) => self.problems.set(Topic::StoredState, format!("{error:#}")),
-        }
+        self.take_up_state();
         self.start_audit();
         self.restore_counters();
         self.look_at_trust();
@@ -208,6 +205,24 @@ impl Engine {
         }
     }
 
+    /// What is stored next would take the place of a state file that cannot be read: it is put aside first, and the
+    /// starts after this one know of it too.
+    fn take_up_state(&mut self) {
+        match self.store.host_state() {
+            Ok(state) => self.host_state = state,
+            Err(error) => {
+                let aside = self.store.put_state_aside().err();
+                let aside = aside.map_or_else(String::new, |error| format!("; {error:#}"));
+                let text = format!("{error:#}{aside}");
+                return self.problems.set(Topic::UnreadableState, text);
+            }
+        }
+        if let Some(path) = self.store.unreadable_state() {
+            let text = format!("{} could not be read by an earlier daemon", path.display());
+            self.problems.set(Topic::UnreadableState, text);
+        }
+    }
+
     fn take_up_stored(&mut self, policy: &StoredPolicy, location: &Arc<Location>) {
         let started = std::time::Instant::now();
         let path = self.store.policy_path();
@@ -220,7 +235,7 @@ impl Engine {
             return;
         }
         let is_pinned = self.dataplane.state().is_ok_and(|state| state.active.is_some());
-        if is_pinned && self.problems.has(&Topic::StoredState) {
+        if is_pinned && self.problems.has(&Topic::UnreadableState) {
             let text = "what is lifted or halted is not known, because the state file is unreadable: what is pinned stays in \
                         force; apply the policy to have it without lifts and halts of services";
             return self.problems.set(Topic::Policy, text);
