@@ -57,7 +57,11 @@ impl SmallDisk {
 
     /// Makes room again.
     pub fn make_room(&self) -> anyhow::Result<()> {
-        fs::remove_file(self.filler()).context("cannot remove the file that fills the disk")
+        // Emptied first: a process that another test is about to start may still hold the file open.
+        let emptied = fs::write(self.filler(), "");
+        emptied
+            .and_then(|()| fs::remove_file(self.filler()))
+            .context("cannot remove the file that fills the disk")
     }
 
     fn filler(&self) -> PathBuf {
