@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use cordon::daemon::api::MAX_BODY_BYTES;
 use integration_tests::{
     cordon_process::{Cordon, HostFile},
     images::BLOCK_RU,
@@ -278,7 +279,7 @@ fn half_open_oversized_and_fuzzed_requests_end_nothing() {
             long_body("/v1/apply", (64 << 10) + 1),
             "400",
         ),
-        ("an apply", long_body("/v1/apply", 40 << 20), "413"),
+        ("an apply", long_body("/v1/apply", MAX_BODY_BYTES + 1), "413"),
         ("a head", long_head.into_bytes(), "431"),
     ] {
         let found = status(bytes);

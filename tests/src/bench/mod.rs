@@ -34,7 +34,7 @@ pub struct BenchArgs {
     /// Publishes of each kind
     #[arg(long, default_value_t = 5)]
     publishes: usize,
-    /// Only compare the packet path with that of another build: directory with its object `generation`
+    /// Only compare the packet path with that of another build: directory with its objects `entry` and `generation`
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Also write everything as JSON to this file

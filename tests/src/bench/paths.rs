@@ -40,49 +40,102 @@ pub struct PathRow {
     pub ratio: [f64; 3],
 }
 
-/// Compares with the object `generation` in a directory.
+/// Runs of each frame for one load of the programs; their median counts.
+const RUNS: usize = 3;
+
+/// Compares with the objects `entry` and `generation` in a directory.
+///
+/// The programs of both builds are loaded anew in every round: where the kernel puts their code changes the figures by
+/// more than what is looked for.
 pub fn measure(against: &Path, rounds: usize, repeat: u32) -> anyhow::Result<Vec<PathRow>> {
     let read = |name: &str| {
         let file = against.join(name);
         fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
     };
     let other = [read("entry")?, read("generation")?];
-    // What every policy gets unless it says otherwise, and a policy without replies.
+    // What every policy gets unless it says otherwise.
     let default_features = [("REPLIES", 1), ("ICMP_ERRORS", 1), ("MARTIANS", 1)];
-    let without = [("REPLIES", 0), ("ICMP_ERRORS", 1), ("MARTIANS", 1)];
     let mut rows = Vec::new();
-    for (label, features) in [("features compiled out", without), ("defaults", default_features)] {
-        let before = Build::load([&other[0], &other[1]], &[])?;
-        let now = Build::load([ENTRY, GENERATION], &features)?;
-        for (source, action, what) in [
-            ("198.51.100.1", XDP_DROP, "IPv4 dropped"),
-            ("203.0.113.1", XDP_PASS, "IPv4 passed"),
-            ("2001:db8:1::1", XDP_DROP, "IPv6 dropped"),
-            ("2001:db8:2::1", XDP_PASS, "IPv6 passed"),
-        ] {
-            let source: IpAddr = source.parse()?;
-            for (protocol, frame) in [
-                ("TCP", tcp_syn_frame(source, 443)),
-                ("UDP", udp_frame(source, 443, b"test")),
-            ] {
-                let (mut before_ns, mut ns, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
-                for _ in 0..rounds {
-                    let old = before.timed(&frame, repeat, action)?;
-                    let new = now.timed(&frame, repeat, action)?;
-                    before_ns.push(old);
-                    ns.push(new);
-                    ratio.push(new / old);
-                }
-                rows.push(PathRow {
-                    name: format!("{what}, {protocol}, {label}"),
-                    before_ns: spread(before_ns),
-                    ns: spread(ns),
-                    ratio: spread(ratio),
-                });
+    for (label, features) in [
+        ("features compiled out", &[] as &[_]),
+        ("defaults", &default_features),
+    ] {
+        let frames = frames()?;
+        let mut figures: Vec<Figures> = frames.iter().map(|_| Figures::default()).collect();
+        for _ in 0..rounds {
+            let before = Build::load([&other[0], &other[1]], &[])?;
+            let now = Build::load([ENTRY, GENERATION], features)?;
+            for (case, figures) in frames.iter().zip(&mut figures) {
+                figures.add_round(&before, &now, case, repeat)?;
             }
         }
+        rows.extend(
+            frames
+                .iter()
+                .zip(figures)
+                .map(|(case, figures)| figures.into_row(format!("{}, {label}", case.name))),
+        );
     }
     Ok(rows)
+}
+
+/// A frame and what becomes of it.
+struct Case {
+    name: String,
+    frame: Vec<u8>,
+    action: u32,
+}
+
+fn frames() -> anyhow::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for (source, action, what) in [
+        ("198.51.100.1", XDP_DROP, "IPv4 dropped"),
+        ("203.0.113.1", XDP_PASS, "IPv4 passed"),
+        ("2001:db8:1::1", XDP_DROP, "IPv6 dropped"),
+        ("2001:db8:2::1", XDP_PASS, "IPv6 passed"),
+    ] {
+        let source: IpAddr = source.parse()?;
+        for (protocol, frame) in [
+            ("TCP", tcp_syn_frame(source, 443)),
+            ("UDP", udp_frame(source, 443, b"test")),
+        ] {
+            let name = format!("{what}, {protocol}");
+            cases.push(Case { name, frame, action });
+        }
+    }
+    Ok(cases)
+}
+
+/// What was measured of one frame, a value for every round.
+#[derive(Default)]
+struct Figures {
+    before_ns: Vec<f64>,
+    ns: Vec<f64>,
+    ratio: Vec<f64>,
+}
+
+impl Figures {
+    fn add_round(&mut self, before: &Build, now: &Build, case: &Case, repeat: u32) -> anyhow::Result<()> {
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            old.push(before.timed(&case.frame, repeat, case.action)?);
+            new.push(now.timed(&case.frame, repeat, case.action)?);
+        }
+        let [[_, old, _], [_, new, _]] = [spread(old), spread(new)];
+        self.before_ns.push(old);
+        self.ns.push(new);
+        self.ratio.push(new / old);
+        Ok(())
+    }
+
+    fn into_row(self, name: String) -> PathRow {
+        PathRow {
+            name,
+            before_ns: spread(self.before_ns),
+            ns: spread(self.ns),
+            ratio: spread(self.ratio),
+        }
+    }
 }
 
 /// The programs of a build.
