@@ -111,6 +111,11 @@ impl StoredAmendments {
         self.halts.iter().filter(move |halt| is_live(halt.until_s, now))
     }
 
+    /// Whether the same is lifted and halted now.
+    pub fn are_as_live_as(&self, other: &Self, now: Instant) -> bool {
+        self.live_lifts(now).eq(other.live_lifts(now)) && self.live_halts(now).eq(other.live_halts(now))
+    }
+
     /// Forgets what had ended when the images in force were compiled.
     pub fn forget_ended(&mut self, as_of: Instant) {
         self.lifts.retain(|lift| is_live(lift.until_s, as_of));
@@ -231,6 +236,22 @@ mod tests {
         assert_eq!(amendments.lifts[0].until, None);
         let service = &amendments.halts[0].service;
         assert_eq!(StoredService::of(service), stored.halts[0].service);
+    }
+
+    #[test]
+    fn what_is_over_makes_no_difference_and_what_is_not_does() {
+        let mut then = StoredAmendments::default();
+        then.lift(lift("A", Some(50)));
+        let now = StoredAmendments::default();
+        assert!(!then.are_as_live_as(&now, Instant(49)));
+        assert!(then.are_as_live_as(&now, Instant(50)));
+        let mut longer = StoredAmendments::default();
+        longer.lift(lift("A", Some(60)));
+        assert!(!then.are_as_live_as(&longer, Instant(49)));
+        let mut halted = StoredAmendments::default();
+        halted.halt(halt("web", None));
+        assert!(!now.are_as_live_as(&halted, Instant(50)));
+        assert!(halted.are_as_live_as(&halted.clone(), Instant(50)));
     }
 
     #[test]

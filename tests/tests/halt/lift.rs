@@ -157,6 +157,33 @@ fn a_lift_comes_back_with_the_policy_that_is_reverted_to() {
     assert_eq!(met(&edge, RU[0]), [DROP; 3]);
 }
 
+/// The kernel still holds the generation in which the order is lifted; the lift is over since.
+#[test]
+fn going_back_does_not_bring_back_a_lift_that_was_dropped() {
+    let edge = Edge::new();
+    let cordon = edge.start(POLICY);
+    cordon
+        .cordon_ok(&["lift", "--order", "embargo", "--reason", "court"])
+        .unwrap();
+    let without = POLICY.replace("\"embargo\"", "\"sanctions\"");
+    cordon.apply(&without).unwrap();
+    assert_eq!(met(&edge, RU[0]), [DROP; 3]);
+    cordon.cordon_ok(&["rollback"]).unwrap();
+    assert_eq!(status(&cordon)["policy"]["name"], "two-services");
+    assert_eq!(lifted(&cordon), [""; 0]);
+    assert_eq!(met(&edge, RU[0]), [DROP; 3], "nothing is lifted");
+
+    // A lift that goes on is no obstacle to going back at once.
+    cordon
+        .cordon_ok(&["lift", "--order", "embargo", "--reason", "court"])
+        .unwrap();
+    cordon.apply(&another()).unwrap();
+    let back = cordon.cordon_ok(&["rollback", "-o", "json"]).unwrap();
+    assert_eq!(back.json().unwrap()["was_loaded"], true, "{back:?}");
+    assert_eq!(lifted(&cordon), ["embargo"]);
+    assert_eq!(met(&edge, RU[0]), [PASS; 3]);
+}
+
 #[test]
 fn nothing_is_lifted_while_something_is_halted_or_waits() {
     let edge = Edge::new();

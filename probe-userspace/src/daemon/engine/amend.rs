@@ -65,14 +65,13 @@ impl Engine {
         let Some(active) = &self.in_force else {
             return Err(unknown_policy());
         };
-        let amendments = next.to_amendments();
         let fallback = match (&self.fallback, self.is_waiting()?) {
             (_, false) => Fallback::None,
             (None, true) => Fallback::Unknown,
-            (Some(fallback), true) => Fallback::Amended(self.amend(fallback, &amendments, now)?),
+            (Some(fallback), true) => Fallback::Amended(self.amend(fallback, &next, now)?),
         };
         Ok(Amended {
-            active: self.amend(active, &amendments, now)?,
+            active: self.amend(active, &next, now)?,
             fallback,
             next,
             compile_ms: millis(started.elapsed()),
@@ -80,10 +79,10 @@ impl Engine {
     }
 
     /// The same policy and location with amendments.
-    fn amend(&self, in_force: &InForce, amendments: &Amendments, now: Instant) -> Result<InForce, Refusal> {
+    fn amend(&self, in_force: &InForce, next: &StoredAmendments, now: Instant) -> Result<InForce, Refusal> {
         let policy = self.parsed(in_force)?;
         let lifts = self.exemptions.lifts_for(&policy);
-        let image = self.compile_again(in_force, amendments, now, &lifts);
+        let image = self.compile_again(in_force, &next.to_amendments(), now, &lifts);
         let image = image.map_err(|refusal| Refusal {
             error: format!(
                 "nothing was changed: {} this way. A change that does not end by itself (without --for) needs one \
@@ -94,6 +93,7 @@ impl Engine {
         })?;
         Ok(InForce {
             image: Arc::new(image),
+            amendments: next.clone(),
             ..in_force.clone()
         })
     }
@@ -277,6 +277,10 @@ impl Engine {
                 ended: false,
             };
             self.record(&Actor::Daemon, &event);
+        }
+        // What is dropped makes no difference to its image.
+        if let Some(in_force) = &mut self.in_force {
+            in_force.amendments.clone_from(&next);
         }
         if next != self.host_state.amendments {
             self.host_state.amendments = next;

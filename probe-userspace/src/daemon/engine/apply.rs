@@ -269,7 +269,7 @@ impl Engine {
         self.in_force = Some(InForce {
             bundle: wanted.bundle.clone(),
             need: wanted.need.cloned(),
-            ..InForce::policy(image, &wanted.stored)
+            ..InForce::policy(image, &wanted.stored, self.host_state.amendments.clone())
         });
         if state.confirm_left_s.is_none() {
             self.settle_amendments();
@@ -368,6 +368,7 @@ impl Engine {
             is_baseline: false,
             bundle: wanted.bundle.clone(),
             need: wanted.need.cloned(),
+            amendments: self.host_state.amendments.clone(),
         };
         let before = self.in_force.replace(in_force);
         self.end_of_break_glass(wanted.break_glass.is_some());

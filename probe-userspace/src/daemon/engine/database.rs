@@ -213,7 +213,11 @@ impl Engine {
             );
         }
         self.keep_lifts_of(&image);
-        self.in_force = Some(InForce { image, ..before });
+        self.in_force = Some(InForce {
+            image,
+            amendments: self.host_state.amendments.clone(),
+            ..before
+        });
         self.note_redirects();
         self.problems.clear(&Topic::Tests);
         let path = self.store.policy_path();

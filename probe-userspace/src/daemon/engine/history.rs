@@ -261,6 +261,9 @@ impl Engine {
             result,
         );
         tracing::info!(%actor, policy = policy.name, generation, took_us, "rolled back");
+        if confirm.is_none() {
+            self.settle_amendments();
+        }
         self.note_history(&wanted, &image_ref, actor);
         self.settle_in();
         Ok(RolledBack {
@@ -348,6 +351,8 @@ impl Engine {
             is_loaded(&known.image)
                 && known.image.policy_sha256 == Digest::of(stored.text.as_bytes()).to_string()
                 && known.bundle == read.bundle
+                // What was lifted then may hold again: by now its lift may be over, or dropped.
+                && known.amendments.are_as_live_as(&self.host_state.amendments, Instant::now())
         }) {
             return Some(known);
         }
@@ -371,7 +376,7 @@ impl Engine {
         let found = InForce {
             bundle: read.bundle.clone(),
             need: read.need.clone(),
-            ..InForce::policy(image, stored)
+            ..InForce::policy(image, stored, amendments.clone())
         };
         self.dataplane.recognise(&found.image).ok()?;
         Some(found)

@@ -37,6 +37,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Refusal,
+    amendments::StoredAmendments,
     api::{
         Applied, ApplyRequest, BundleRef, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest,
         HistoryReply, LastPublish, LiftReply, LiftRequest, LocateQuery, Located, Pushed, ResumeReply,
@@ -139,6 +140,8 @@ struct InForce {
     bundle: Option<BundleRef>,
     /// What it asks of the geo data; `None`: nothing.
     need: Option<DatabaseNeed>,
+    /// What was lifted and halted when its image was compiled.
+    amendments: StoredAmendments,
 }
 
 struct Engine {

@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use super::{super::build, Engine, InForce};
 use crate::{
-    daemon::{Refusal, api::LastPublish, problems::Topic, settings::count, store::StoredPolicy},
+    daemon::{
+        Refusal, amendments::StoredAmendments, api::LastPublish, problems::Topic, settings::count,
+        store::StoredPolicy,
+    },
     dataplane::{Published, StateInfo},
     diagnostic::Diagnostic,
     exemption::KnownLifts,
@@ -312,6 +315,7 @@ impl Engine {
             )
         };
         let mut built = build(&amendments);
+        let mut amended = stored.clone();
         // The policy without them is better than none, and halts are better than lifts.
         let is_pinned = self.dataplane.state().is_ok_and(|state| state.active.is_some());
         if built.is_err() && !amendments.is_empty() && !is_pinned {
@@ -325,6 +329,7 @@ impl Engine {
                 self.problems.set(Topic::Amendments, text);
             }
             built = fewer.or(built);
+            amended = StoredAmendments::default();
         }
         let (bundle, need) = read.map_or((None, None), |read| (read.bundle, read.need));
         match built {
@@ -334,7 +339,7 @@ impl Engine {
                 Some(InForce {
                     bundle,
                     need,
-                    ..InForce::policy(image, policy)
+                    ..InForce::policy(image, policy, amended)
                 })
             }
             Err(refusal) => {
@@ -401,6 +406,7 @@ impl Engine {
             is_baseline: true,
             bundle: None,
             need: None,
+            amendments: amendments.clone(),
         })
     }
 
@@ -436,13 +442,18 @@ enum Pending {
 }
 
 impl InForce {
-    pub(super) fn policy(image: crate::compile::Image, source: &StoredPolicy) -> Self {
+    pub(super) fn policy(
+        image: crate::compile::Image,
+        source: &StoredPolicy,
+        amendments: StoredAmendments,
+    ) -> Self {
         Self {
             image: Arc::new(image),
             source: Some(Arc::new(source.clone())),
             is_baseline: false,
             bundle: None,
             need: None,
+            amendments,
         }
     }
 }
