@@ -52,6 +52,11 @@ impl Staged {
     }
 }
 
+
+    /// Its number.
+    pub fn number(&self) -> u32 {
+        self.generation.meta.number
+    }
 impl Dataplane {
     /// Loads the image into a free slot, fills its tables (or shares the location tables), compares samples with
     /// the oracle, and stores the state word. Anything that fails leaves the running generation untouched.

@@ -336,3 +336,55 @@ fn keys_and_interfaces_are_recorded_when_somebody_changes_them() {
         ["attach", "detach", "attach"]
     );
 }
+
+/// Counters are kept by generation: each one is told by a record.
+#[test]
+fn every_generation_is_on_record_whatever_made_it() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    let text = format!(
+        "{}\n[[service]]\nname = \"web\"\nprotocols = [\"tcp\"]\nports = [80]\n",
+        policy("one")
+    );
+    cordon.apply(&text).unwrap();
+    let mut numbers = vec![cordon.generation().unwrap()];
+    for verb in [
+        &["lift", "--order", "test-1", "--reason", "court"][..],
+        &["unlift", "--order", "test-1"],
+        &["halt", "--service", "web", "--reason", "drill"],
+        &["resume"],
+    ] {
+        cordon.cordon_ok(verb).unwrap();
+        numbers.push(cordon.generation().unwrap());
+    }
+    let other = cordon.write_policy(&text.replace("\"one\"", "\"two\"")).unwrap();
+    cordon.cordon_ok(&["apply", "--confirm", "2s", &other]).unwrap();
+    numbers.push(cordon.generation().unwrap());
+    // Both generations are made anew: the one in force and the one that the kernel goes back to.
+    cordon
+        .cordon_ok(&["halt", "--service", "web", "--reason", "drill"])
+        .unwrap();
+    numbers.push(cordon.generation().unwrap());
+    until(&cordon, |status| status["reverted"] == true);
+    numbers.push(cordon.generation().unwrap());
+    let database = edge.host.database.as_ref().unwrap();
+    let before = cordon.generation().unwrap();
+    MmdbWriter::new()
+        .country("83.0.0.0/16", "RU")
+        .write(&database.with_extension("new"))
+        .unwrap();
+    fs::rename(database.with_extension("new"), database).unwrap();
+    until(&cordon, |status| status["generation"]["number"] != before);
+    numbers.push(cordon.generation().unwrap());
+    stop(&mut cordon);
+
+    let records = records(&audit_dir(&cordon));
+    let published = records.iter().filter(|record| record.event_name() == "publish");
+    let published: Vec<u64> = published
+        .map(|record| record.what["generation"].as_u64().unwrap())
+        .collect();
+    for number in numbers {
+        let n_records = published.iter().filter(|published| **published == number).count();
+        assert_eq!(n_records, 1, "generation {number}: {published:?}");
+    }
+}

@@ -1,8 +1,23 @@
 use std::{fs, thread::sleep};
 
+use cordon::audit::{Record, log};
 use integration_tests::probes::Outcome;
 
 use super::*;
+
+/// How many records of an event there are.
+fn n_recorded(cordon: &Cordon<'_>, event: &str) -> usize {
+    let dir = log::dir(&cordon.dir().join("state"));
+    let segments = log::segments(&dir).unwrap();
+    let lines = segments.iter().flat_map(|name| {
+        let bytes = log::read_segment(&dir, name).unwrap();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    });
+    lines
+        .filter(|line| Record::from_line(line).unwrap().0.event_name() == event)
+        .count()
+}
 
 fn reach(edge: &Edge, address: &str) -> Option<Outcome> {
     edge.lab.reach(&[address.parse().unwrap()]).unwrap()[0].uniform()
@@ -198,8 +213,10 @@ fn broken_glass_is_gone_after_a_boot_and_ends_early_by_what_is_signed_or_by_roll
     assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
 
     break_glass(&cordon);
+    let n_before = n_recorded(&cordon, "revert");
     cordon.cordon_ok(&["rollback"]).unwrap();
     is_signed(&cordon, 1);
+    assert_eq!(n_recorded(&cordon, "revert"), n_before + 1, "once is enough");
     assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
 
     break_glass(&cordon);

@@ -184,11 +184,19 @@ impl Engine {
                         halts of services end with it";
             self.problems.set(Topic::Confirm, text);
         }
+        let other = match &previous {
+            Previous::Other(staged) => Some(staged.number()),
+            Previous::Keep | Previous::None => None,
+        };
         let published = self
             .dataplane
             .exchange(staged, previous)
             .map_err(Refusal::failed)?;
         self.note_published(&published, compile_ms);
+        self.record_published(&active, published.number);
+        if let (Some(fallback), Some(number)) = (&fallback, other) {
+            self.record_published(fallback, number);
+        }
         tracing::info!(
             policy = active.image.policy_name,
             generation = published.number,

@@ -149,7 +149,8 @@ impl Engine {
         let amendments = self.tell_amendments(&image, now);
         // The one that passes everything comes before the first that must be confirmed.
         let number = self.dataplane.next_number() + u32::from(confirm.is_some() && state.is_empty);
-        let event = self.publish_event(&wanted, &image, number, &lockouts);
+        let lockouts: Vec<String> = lockouts.iter().map(Lockout::to_string).collect();
+        let event = publish_event(&wanted, &image, number, lockouts.clone());
         self.keep_beside(&mut wanted)?;
         self.record_first(actor, &event)?;
         self.keep_lifts(lifts.keys)?;
@@ -185,7 +186,7 @@ impl Engine {
             confirm_left_s: wanted.confirm_s,
             probing,
             diagnostics,
-            lockouts: lockouts.iter().map(Lockout::to_string).collect(),
+            lockouts,
             problems: self.problems.texts(),
             amendments,
         })
@@ -207,27 +208,6 @@ impl Engine {
         Ok(())
     }
 
-    fn publish_event(
-        &self,
-        wanted: &Wanted<'_>,
-        image: &Image,
-        generation: u32,
-        lockouts: &[Lockout],
-    ) -> Event {
-        Event::Publish {
-            policy: image.policy_name.clone(),
-            sha256: image.policy_sha256.clone(),
-            generation,
-            revision: wanted.bundle.as_ref().map(|bundle| bundle.revision),
-            confirm_s: wanted.confirm_s,
-            lockouts: lockouts.iter().map(Lockout::to_string).collect(),
-            break_glass: wanted
-                .break_glass
-                .as_ref()
-                .map(|break_glass| break_glass.reason.clone()),
-        }
-    }
-
     /// The kernel enforces the same image already.
     fn keep(
         &mut self,
@@ -245,7 +225,7 @@ impl Engine {
         let is_other_bundle = before != wanted.bundle;
         self.keep_beside(wanted)?;
         if is_other_bundle {
-            let event = self.publish_event(wanted, &image, generation, &[]);
+            let event = publish_event(wanted, &image, generation, Vec::new());
             self.record_first(actor, &event)?;
         } else {
             self.note_accepted(&image, state, actor);
@@ -410,7 +390,7 @@ impl Engine {
                 .dataplane
                 .publish(&baseline.image, None)
                 .map_err(Refusal::failed)?;
-            self.record_published(&baseline.image, published.number);
+            self.record_published(&baseline, published.number);
             self.in_force = Some(baseline);
         }
         // Before the first packet is redirected, not after it.
@@ -457,6 +437,27 @@ impl Engine {
         })?;
         self.settle_amendments();
         Ok(Confirmed { policy })
+    }
+}
+
+/// The record of a policy that comes into force.
+pub(super) fn publish_event(
+    wanted: &Wanted<'_>,
+    image: &Image,
+    generation: u32,
+    lockouts: Vec<String>,
+) -> Event {
+    Event::Publish {
+        policy: image.policy_name.clone(),
+        sha256: image.policy_sha256.clone(),
+        generation,
+        revision: wanted.bundle.as_ref().map(|bundle| bundle.revision),
+        confirm_s: wanted.confirm_s,
+        lockouts,
+        break_glass: wanted
+            .break_glass
+            .as_ref()
+            .map(|break_glass| break_glass.reason.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Engine;
+use super::{Engine, InForce};
 use crate::{
     audit::{Actor, Event, Journal, JournalError, Rejection},
     bundle::trust::{Trust, TrustDirectory, Verb},
@@ -182,13 +182,13 @@ impl Engine {
         self.save_host_state();
     }
 
-    /// A generation was published that nobody asked for now.
-    pub(super) fn record_published(&mut self, image: &Image, generation: u32) {
+    /// A generation was published that nobody asked for by itself: counters of generations are told by such records.
+    pub(super) fn record_published(&mut self, in_force: &InForce, generation: u32) {
         let event = Event::Publish {
             policy: image.policy_name.clone(),
             sha256: image.policy_sha256.clone(),
             generation,
-            revision: None,
+            revision: in_force.bundle.as_ref().map(|bundle| bundle.revision),
             confirm_s: None,
             lockouts: Vec::new(),
             break_glass: None,
@@ -203,8 +203,8 @@ impl Engine {
             return;
         }
         let event = Event::Accept {
-            policy: image.policy_name.clone(),
-            sha256: image.policy_sha256.clone(),
+            policy: in_force.image.policy_name.clone(),
+            sha256: in_force.image.policy_sha256.clone(),
             generation: state.active.as_ref().map_or(0, |active| active.number),
         };
         self.record(actor, &event);

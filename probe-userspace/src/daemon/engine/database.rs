@@ -202,10 +202,16 @@ impl Engine {
         };
         self.record_first(actor, &event)?;
         let is_same = self.dataplane.recognise(&image).map_err(Refusal::failed)?;
+        let after = InForce {
+            image: Arc::clone(&image),
+            amendments: self.host_state.amendments.clone(),
+            ..before
+        };
         if !is_same {
             self.set_targets(Some(&image));
             let published = self.dataplane.publish(&image, None).map_err(Refusal::failed)?;
             self.note_published(&published, compile_ms);
+            self.record_published(&after, published.number);
             tracing::info!(
                 generation = published.number,
                 database = location.source.origin,
@@ -213,11 +219,7 @@ impl Engine {
             );
         }
         self.keep_lifts_of(&image);
-        self.in_force = Some(InForce {
-            image,
-            amendments: self.host_state.amendments.clone(),
-            ..before
-        });
+        self.in_force = Some(after);
         self.note_redirects();
         self.problems.clear(&Topic::Tests);
         let path = self.store.policy_path();

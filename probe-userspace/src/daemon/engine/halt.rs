@@ -101,7 +101,7 @@ impl Engine {
                 .problems
                 .note(Topic::Policy, "cannot publish what a halt stands on", published);
             if let Some(published) = done {
-                self.record_published(&baseline.image, published.number);
+                self.record_published(&baseline, published.number);
                 self.in_force = Some(baseline);
             }
         }

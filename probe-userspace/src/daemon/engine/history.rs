@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant as Stopwatch};
 
 use super::{
     Engine, InForce,
-    apply::{Keep, Wanted, confirm_window, policy_ref},
+    apply::{Keep, Wanted, confirm_window, policy_ref, publish_event},
 };
 use crate::{
     audit::{Actor, Event},
@@ -227,15 +227,7 @@ impl Engine {
         let lockouts = self.check_lockout(&wanted, &image.image, Instant::now())?;
         let lockouts: Vec<String> = lockouts.iter().map(Lockout::to_string).collect();
         let generation = state.previous.as_ref().map_or(0, |previous| previous.number);
-        let event = Event::Publish {
-            policy: image.image.policy_name.clone(),
-            sha256: image.image.policy_sha256.clone(),
-            generation,
-            revision: None,
-            confirm_s: request.confirm_s,
-            lockouts: lockouts.clone(),
-            break_glass: None,
-        };
+        let event = publish_event(&wanted, &image.image, generation, lockouts.clone());
         self.record_first(actor, &event)?;
         self.set_targets(Some(&image.image));
         self.dataplane.flip(confirm).map_err(Refusal::failed)?;

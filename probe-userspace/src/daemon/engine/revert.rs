@@ -12,13 +12,15 @@ impl Engine {
         if !self.dataplane.state().is_ok_and(|state| state.reverted) {
             return;
         }
-        if let Err(refusal) = self.go_back() {
-            tracing::warn!("{refusal}");
+        match self.go_back() {
+            Ok(lost) => self.record(&Actor::Daemon, &Event::Revert { policy: lost }),
+            Err(refusal) => tracing::warn!("{refusal}"),
         }
     }
 
-    /// Back to what was confirmed last, or takes note that the kernel went back by itself.
-    pub(super) fn go_back(&mut self) -> Result<(), Refusal> {
+    /// Back to what was confirmed last, or takes note that the kernel went back by itself. Gives the name of what was in
+    /// force until now. It is on the caller to record it: whoever ends break-glass has done so before.
+    pub(super) fn go_back(&mut self) -> Result<String, Refusal> {
         let result = self.dataplane.revert();
         self.problems
             .note(
@@ -40,7 +42,6 @@ impl Engine {
             ),
             false => tracing::warn!(policy = lost, "not confirmed in time: reverted"),
         }
-        self.record(&Actor::Daemon, &Event::Revert { policy: lost.clone() });
         self.in_force = self.fallback.take();
         self.previous = None;
         self.note_redirects();
@@ -56,7 +57,7 @@ impl Engine {
             self.end_of_break_glass(false);
         } else {
             self.host_state.reverted_why = self.probes_failed();
-            self.host_state.reverted = Some(lost);
+            self.host_state.reverted = Some(lost.clone());
             self.save_host_state();
         }
         self.look_at_expiry();
@@ -64,7 +65,7 @@ impl Engine {
             true => Ended::BreakGlassOver,
             false => Ended::Reverted,
         });
-        Ok(())
+        Ok(lost)
     }
 
     /// A bundle that was in force was taken, also if it was not confirmed: its revision is not free for another one.

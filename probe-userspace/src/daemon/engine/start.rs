@@ -142,7 +142,9 @@ impl Engine {
         }
         let result = self.compile_baseline(location).and_then(|baseline| {
             let published = self.dataplane.publish(&baseline.image, None);
-            published.map(|_| baseline).map_err(Refusal::failed)
+            let published = published.map_err(Refusal::failed)?;
+            self.record_published(&baseline, published.number);
+            Ok(baseline)
         });
         self.in_force = self.problems.note(
             Topic::Amendments,
@@ -253,7 +255,7 @@ impl Engine {
                     generation = published.number,
                     "the stored policy is published"
                 );
-                self.record_published(&in_force.image, published.number);
+                self.record_published(&in_force, published.number);
                 self.problems.clear(&Topic::Policy);
                 self.in_force = Some(in_force);
             }
