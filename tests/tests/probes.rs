@@ -1,5 +1,8 @@
 //! `apply --confirm auto` against a real kernel: what holds is confirmed, what does not is reverted by the kernel.
 
+/// Halts and amendments meanwhile.
+mod halt;
+
 use std::{net::TcpListener, thread, time::Duration};
 
 use integration_tests::{

@@ -31,6 +31,9 @@ use serde_json::Value;
 
 const RU: &str = "81.0.7.7";
 const NL: &str = "82.0.7.7";
+/// Drops the gateway's answers too.
+const CUT_OFF: &str =
+    "version = 1\nname = \"cut-off\"\ndefault = \"drop\"\nunknown = \"drop\"\nreplies = false\n";
 
 struct Edge {
     lab: Lab,

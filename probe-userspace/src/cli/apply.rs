@@ -90,16 +90,13 @@ impl Apply {
             if globals.output == Format::Text {
                 output::print_text(&render(&applied))?;
             }
-            let generation = applied.generation;
-            let probing = remote::with_daemon(globals, async |client| {
-                confirmation::wait(&client, generation).await
-            })?;
+            let probing = confirmation::wait(globals, &applied.policy)?;
             applied.probing = probing.or(applied.probing);
             applied.confirm_left_s = None;
-            return output::print(globals.output, &applied, |applied| {
-                format!("all probes hold: policy {} is confirmed\n", applied.policy.name)
-            })
-            .map(|()| ExitCode::SUCCESS);
+            output::print(globals.output, &applied, |applied| {
+                confirmation::told_confirmed(&applied.policy)
+            })?;
+            return Ok(ExitCode::SUCCESS);
         }
         output::print(globals.output, &applied, render)?;
         Ok(ExitCode::SUCCESS)
@@ -130,15 +127,7 @@ fn render(applied: &Applied) -> String {
     }
     let (name, generation) = (&applied.policy.name, applied.generation);
     if let Some(probing) = &applied.probing {
-        for probe in &probing.left_out {
-            text.push_str(&format!("left out, it failed before: {probe}\n"));
-        }
-        let probes: Vec<&str> = probing.probes.iter().map(|row| row.probe.as_str()).collect();
-        text.push_str(&format!(
-            "policy {name} is in force (generation {generation}) and is confirmed once these have held for {} s: {}\n",
-            probing.settle_s,
-            probes.join(", ")
-        ));
+        text.push_str(&confirmation::told(&applied.policy, generation, probing));
         return text;
     }
     text.push_str(&match (applied.outcome, applied.confirm_left_s) {

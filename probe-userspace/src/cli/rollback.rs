@@ -1,10 +1,13 @@
 //! `cordon rollback`.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use super::{Globals, output, remote};
+use super::{
+    Format, Globals,
+    confirmation::{self, Confirmation, parse_confirmation},
+    output, remote,
+};
 use crate::daemon::api::{RollbackRequest, RolledBack};
-use crate::span::parse_span;
 
 /// Go back to an earlier policy
 ///
@@ -17,8 +20,11 @@ pub(super) struct Rollback {
     number: Option<u64>,
 
     /// Go forward again after this span (90s, 2h) unless `cordon confirm` is run; the kernel does it
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
-    confirm: Option<Duration>,
+    ///
+    /// `auto`, or `auto=SPAN` [default span: 120s]: cordon confirms by itself once the probes of the host file have
+    /// held for ten seconds, and waits here for what comes of it
+    #[arg(long, value_name = "SPAN", value_parser = parse_confirmation)]
+    confirm: Option<Confirmation>,
 
     /// Go back although it would drop a failsafe prefix, your SSH peer, a gateway or a resolver. Hazard: if it cuts you
     /// off, nothing brings you back
@@ -30,13 +36,26 @@ impl Rollback {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let request = RollbackRequest {
             number: self.number,
-            confirm_s: self.confirm.map(|span| span.as_secs()),
+            confirm_s: self.confirm.map(|confirm| confirm.window.as_secs()),
+            confirm_auto: self.confirm.is_some_and(|confirm| confirm.is_auto),
             override_lockout: self.override_lockout,
             ssh_peer: remote::ssh_peer(),
         };
-        let back: RolledBack = remote::with_daemon(globals, async |client| {
+        let mut back: RolledBack = remote::with_daemon(globals, async |client| {
             client.post("/v1/rollback", &request).await
         })?;
+        if back.probing.is_some() {
+            if globals.output == Format::Text {
+                output::print_text(&render(&back))?;
+            }
+            let probing = confirmation::wait(globals, &back.policy)?;
+            back.probing = probing.or(back.probing);
+            back.confirm_left_s = None;
+            output::print(globals.output, &back, |back| {
+                confirmation::told_confirmed(&back.policy)
+            })?;
+            return Ok(ExitCode::SUCCESS);
+        }
         output::print(globals.output, &back, render)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -59,6 +78,11 @@ fn render(back: &RolledBack) -> String {
         "policy {name} is in force again (generation {generation}; {how}, {} ms)",
         back.took_us.div_ceil(1000)
     ));
+    if let Some(probing) = &back.probing {
+        text.push('\n');
+        text.push_str(&confirmation::told(&back.policy, generation, probing));
+        return text;
+    }
     if let Some(seconds) = back.confirm_left_s {
         text.push_str(&format!(
             ", and the later one again in {seconds} s unless you run `cordon confirm`"

@@ -256,3 +256,29 @@ fn lists_of_a_bundle_hold_after_a_boot_and_so_do_those_of_a_plain_file() {
     assert_eq!((judged(&cordon, RU), judged(&cordon, "81.0.8.8")), (0, 10));
     assert_eq!(problems(&cordon), "");
 }
+
+#[test]
+fn a_bundle_is_confirmed_by_probes_too() {
+    let edge = edge();
+    let cordon = managed(&edge, &["one"]);
+    accepted(&cordon, &Issue::new(1, &drops(&["RU"])));
+    cordon.wait_attached().unwrap();
+    let auto = ["--confirm=auto=12s", "--override-lockout"];
+    let (_, good) = push_with(&cordon, &Issue::new(2, &drops(&["NL"])).write(&cordon), &auto);
+    assert_eq!(
+        (
+            &good["applied"]["confirm_left_s"],
+            &good["applied"]["probing"]["settle_s"]
+        ),
+        (&Value::Null, &6.into()),
+        "{good:#}"
+    );
+    assert_eq!(status(&cordon)["confirm_left_s"], Value::Null);
+    let (bad, _) = push_with(&cordon, &Issue::new(3, CUT_OFF).write(&cordon), &auto);
+    assert!(
+        bad.status == 1 && bad.stdout.contains("cut-off was not confirmed in time"),
+        "{bad:?}"
+    );
+    let after = status(&cordon);
+    assert_eq!(after["bundle"]["revision"], 2, "{after:#}");
+}

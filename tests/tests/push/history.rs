@@ -102,6 +102,37 @@ fn a_rollback_that_is_not_confirmed_goes_forward_again() {
 }
 
 #[test]
+fn going_back_is_confirmed_by_probes_too() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(CUT_OFF).unwrap();
+    cordon.apply(&drops(&["RU"])).unwrap();
+    cordon.apply(&drops(&["NL"])).unwrap();
+    cordon.wait_attached().unwrap();
+    let back = rollback(&cordon, &["--confirm", "auto=12s"]);
+    assert_eq!(
+        (
+            &back["was_loaded"],
+            &back["confirm_left_s"],
+            &back["probing"]["settle_s"]
+        ),
+        (&Value::Bool(true), &Value::Null, &6.into()),
+        "{back:#}"
+    );
+    assert_eq!(status(&cordon)["confirm_left_s"], Value::Null);
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
+
+    let lost = cordon
+        .cordon(&["rollback", "1", "--confirm=auto=12s", "--override-lockout"])
+        .unwrap();
+    assert!(
+        lost.status == 1 && lost.stderr.contains("cut-off was not confirmed in time"),
+        "{lost:?}"
+    );
+    assert_eq!(status(&cordon)["policy"]["name"], "drops-ru");
+}
+
+#[test]
 fn who_would_be_cut_off_by_going_back_is_said() {
     let mut edge = edge();
     edge.host.failsafe = vec!["81.0.0.0/24".to_owned()];

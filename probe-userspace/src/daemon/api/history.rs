@@ -79,6 +79,9 @@ pub struct RollbackRequest {
     pub number: Option<u64>,
     /// The kernel goes forward again after this many seconds unless confirmed.
     pub confirm_s: Option<u64>,
+    /// The daemon confirms by itself within that time if its probes hold.
+    #[serde(default)]
+    pub confirm_auto: bool,
     /// Go back although it would cut somebody off.
     #[serde(default)]
     pub override_lockout: bool,
@@ -99,6 +102,9 @@ pub struct RolledBack {
     pub was_loaded: bool,
     /// Seconds until the kernel goes forward again; absent when in force for good.
     pub confirm_left_s: Option<u64>,
+    /// How the daemon is to confirm by itself; absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probing: Option<super::Probing>,
     /// Time from the request to the kernel's first packet under it, in microseconds.
     pub took_us: u64,
     /// Who is cut off, if the refusal was overridden.

@@ -21,6 +21,9 @@ pub struct PushQuery {
     /// The kernel reverts a policy after this many seconds unless confirmed; absent: in force at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_s: Option<u64>,
+    /// The daemon confirms by itself within that time if its probes hold.
+    #[serde(default)]
+    pub confirm_auto: bool,
     /// Take it although it would cut somebody off.
     #[serde(default)]
     pub override_lockout: bool,

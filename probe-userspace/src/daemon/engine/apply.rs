@@ -168,7 +168,7 @@ impl Engine {
         };
         self.note_published(&published, compile_ms);
         self.note_history(&wanted, &image, actor);
-        self.auto_confirm = None;
+        self.stop_probing();
         let probing = before.and_then(|before| self.probe_after(before, confirm));
         tracing::info!(
             %actor,
@@ -416,7 +416,7 @@ impl Engine {
         }
         self.dataplane.confirm().map_err(Refusal::failed)?;
         self.previous = self.fallback.take();
-        self.auto_confirm = None;
+        self.stop_probing();
         let policy = self.in_force.as_ref().map_or_else(
             || PolicyRef {
                 name: "?".to_owned(),

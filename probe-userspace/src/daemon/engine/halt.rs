@@ -39,6 +39,7 @@ impl Engine {
         }
         let lockouts = self.check_halt(request)?;
         self.dataplane.halt(until).map_err(Refusal::failed)?;
+        self.note_halt_for_probes();
         tracing::info!(
             %actor,
             reason = request.reason,
@@ -259,6 +260,9 @@ impl Engine {
         }
         let resumed = self.resume_services(&services);
         if request.service.is_none() {
+            if ended.is_some() {
+                self.note_halt_for_probes();
+            }
             self.dataplane.resume().map_err(Refusal::failed)?;
             self.problems.clear(&Topic::Halt);
             self.host_state.halted = None;

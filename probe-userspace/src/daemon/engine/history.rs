@@ -204,7 +204,7 @@ impl Engine {
             need: read.need.as_ref(),
             keep: Keep::Nothing,
             confirm_s: request.confirm_s,
-            confirm_auto: false,
+            confirm_auto: request.confirm_auto,
             override_lockout: request.override_lockout,
             ssh_peer: request.ssh_peer,
             break_glass: None,
@@ -219,6 +219,7 @@ impl Engine {
                 generation: applied.generation,
                 was_loaded: false,
                 confirm_left_s: applied.confirm_left_s,
+                probing: applied.probing,
                 took_us: micros(started),
                 lockouts: applied.lockouts,
                 problems: applied.problems,
@@ -226,6 +227,10 @@ impl Engine {
         };
         let lockouts = self.check_lockout(&wanted, &image.image, Instant::now())?;
         let lockouts: Vec<String> = lockouts.iter().map(Lockout::to_string).collect();
+        let before = match wanted.confirm_auto {
+            true => Some(self.probe_before(confirm)?),
+            false => None,
+        };
         let generation = state.previous.as_ref().map_or(0, |previous| previous.number);
         let event = publish_event(&wanted, &image.image, generation, lockouts.clone());
         self.record_first(actor, &event)?;
@@ -234,16 +239,16 @@ impl Engine {
         let took_us = micros(started);
         let policy = policy_ref(&image.image);
         let image_ref = Arc::clone(&image.image);
-        let before = self.in_force.replace(image);
+        let replaced = self.in_force.replace(image);
         // The kernel's word comes first here: were the policy stored as pending before, a crash in between could take it
         // for one that was published.
         let result = match confirm {
             Some(_) => {
-                self.fallback = before;
+                self.fallback = replaced;
                 self.store.set_pending(&wanted.stored)
             }
             None => {
-                self.previous = before;
+                self.previous = replaced;
                 self.store.set_policy(&wanted.stored)
             }
         };
@@ -257,6 +262,8 @@ impl Engine {
             self.settle_amendments();
         }
         self.note_history(&wanted, &image_ref, actor);
+        self.stop_probing();
+        let probing = before.and_then(|before| self.probe_after(before, confirm));
         self.settle_in();
         Ok(RolledBack {
             number: Some(entry.number),
@@ -264,6 +271,7 @@ impl Engine {
             generation,
             was_loaded: true,
             confirm_left_s: request.confirm_s,
+            probing,
             took_us,
             lockouts,
             problems: self.problems.texts(),
@@ -287,6 +295,7 @@ impl Engine {
             generation: state.active.map_or(0, |active| active.number),
             was_loaded: true,
             confirm_left_s: None,
+            probing: None,
             took_us,
             lockouts: Vec::new(),
             problems: self.problems.texts(),

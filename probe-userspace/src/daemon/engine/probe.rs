@@ -12,7 +12,7 @@ use crate::{
     daemon::{
         Refusal,
         api::{ProbeRow, Probing},
-        probes::{self, Check, Counts, Outcome, Share},
+        probes::{self, Check, Counts, Outcome, Round, Share},
         problems::Topic,
     },
 };
@@ -21,6 +21,12 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(10);
 /// Shortest window: a round of probes can take three seconds.
 const MIN_WINDOW: Duration = Duration::from_secs(10);
+/// Longest time between two rounds of which nothing is known; after a longer one they begin anew.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
+/// How old the last round may be when a policy is confirmed.
+const MAX_AGE: Duration = probes::TIMEOUT.saturating_mul(2).saturating_add(probes::PAUSE);
+/// What the probes say of a halt.
+const HALTED: &str = "the host was halted, and that says nothing about the policy";
 /// The drop share is one of the probes.
 const DROP_SHARE: &str = "drop share";
 
@@ -35,26 +41,54 @@ pub(super) struct Before {
 /// A policy that is confirmed by the daemon if the probes hold.
 #[derive(Debug)]
 pub(super) struct AutoConfirm {
-    rounds: mpsc::Receiver<Vec<Outcome>>,
+    rounds: mpsc::Receiver<Round>,
     settle: Duration,
     left_out: Vec<String>,
     share: Option<Share>,
     rows: Vec<ProbeRow>,
     /// Since when all of them hold, and until when that is known.
     held: Option<(Moment, Moment)>,
+    /// The host was halted when it was looked at last.
+    is_halted: bool,
+    /// What was begun before says nothing: the host was halted.
+    not_before: Option<Moment>,
 }
 
 impl AutoConfirm {
-    /// Takes note of a round.
-    fn note(&mut self, rows: Vec<ProbeRow>, now: Moment) {
+    /// Takes note of a round. It says that all held when it was over, and still when the next one begins.
+    fn note(&mut self, rows: Vec<ProbeRow>, began: Moment, ended: Moment) {
         let all_hold = rows.iter().all(|row| row.holds == Some(true));
         self.rows = rows;
-        self.held = all_hold.then(|| (self.held.map_or(now, |(since, _)| since), now));
+        self.held = all_hold.then(|| match self.held {
+            Some((since, until)) if began.duration_since(until) <= MAX_SILENCE => (since, began),
+            _ => (ended, ended),
+        });
     }
 
-    fn has_settled(&self) -> bool {
-        self.held
-            .is_some_and(|(since, until)| until.duration_since(since) >= self.settle)
+    /// In a halt the probes say nothing: the defaults hold whatever the policy is, and others fail with any. What was
+    /// tried until now does not count then.
+    fn heed_halt(&mut self, is_halted: bool, now: Moment) {
+        if is_halted || self.is_halted {
+            self.not_before = Some(now);
+            self.held = None;
+            for row in &mut self.rows {
+                row.holds = None;
+                row.message = Some(HALTED.to_owned());
+            }
+        }
+        self.is_halted = is_halted;
+    }
+
+    /// Whether a round says anything about the policy.
+    fn counts(&self, round: &Round) -> bool {
+        !self.is_halted && self.not_before.is_none_or(|not_before| round.began >= not_before)
+    }
+
+    /// Whether all have held for long enough, until now.
+    fn has_settled(&self, now: Moment) -> bool {
+        self.held.is_some_and(|(since, until)| {
+            until.duration_since(since) >= self.settle && now.duration_since(until) <= MAX_AGE
+        })
     }
 
     /// For the answer and the status.
@@ -78,6 +112,9 @@ impl AutoConfirm {
             .map(|row| format!("{}: {}", row.probe, row.message.as_deref().unwrap_or("it failed")))
             .collect();
         match failed.is_empty() {
+            true if self.rows.iter().any(|row| row.message.as_deref() == Some(HALTED)) => {
+                format!("the probes had no {} s: {HALTED}", self.settle.as_secs())
+            }
             true => format!("the probes did not hold for {} s", self.settle.as_secs()),
             false => failed.join("; "),
         }
@@ -95,6 +132,13 @@ impl Engine {
                     MIN_WINDOW.as_secs()
                 ),
                 Vec::new(),
+            ));
+        }
+        let state = self.dataplane.state().map_err(Refusal::failed)?;
+        if state.halted.is_some() {
+            return Err(Refusal::conflict(
+                "the host is halted, and in a halt the probes say nothing about a policy: run `cordon resume` first, or \
+                 confirm by hand (`--confirm 120s`)",
             ));
         }
         let (checks, max_share) = probes::checks(&self.settings.host, Path::new("/"));
@@ -154,6 +198,8 @@ impl Engine {
             share: before.share,
             rows,
             held: None,
+            is_halted: false,
+            not_before: None,
         };
         let probing = auto.to_api();
         self.auto_confirm = Some(auto);
@@ -167,16 +213,26 @@ impl Engine {
         };
         match self.dataplane.state() {
             // Confirmed by hand.
-            Ok(state) if state.confirm_left_s.is_none() && !state.reverted => return,
-            Ok(state) if state.confirm_left_s.is_some() => {}
+            Ok(state) if state.confirm_left_s.is_none() && !state.reverted => {
+                return self.problems.clear(&Topic::Probes);
+            }
+            Ok(state) if state.confirm_left_s.is_some() => {
+                if auto.is_halted && state.halted.is_none() {
+                    self.problems.clear(&Topic::Probes);
+                }
+                auto.heed_halt(state.halted.is_some(), Moment::now());
+            }
             // Too late: what is to be said about it is said when the revert is settled.
             Ok(_) | Err(_) => {
                 self.auto_confirm = Some(auto);
                 return;
             }
         }
-        while let Ok(outcomes) = auto.rounds.try_recv() {
-            let mut rows: Vec<ProbeRow> = outcomes.into_iter().map(probe_row).collect();
+        while let Ok(round) = auto.rounds.try_recv() {
+            if !auto.counts(&round) {
+                continue;
+            }
+            let mut rows: Vec<ProbeRow> = round.outcomes.into_iter().map(probe_row).collect();
             if let Some(share) = &auto.share {
                 let result = self
                     .counts()
@@ -184,9 +240,9 @@ impl Engine {
                     .and_then(|counts| share.look(counts));
                 rows.push(row(DROP_SHARE.to_owned(), result));
             }
-            auto.note(rows, Moment::now());
+            auto.note(rows, round.began, round.ended);
         }
-        if !auto.has_settled() {
+        if !auto.has_settled(Moment::now()) {
             self.auto_confirm = Some(auto);
             return;
         }
@@ -199,9 +255,30 @@ impl Engine {
         }
     }
 
+    /// The host is halted, or was until now: what the probes find meanwhile does not count.
+    pub(super) fn note_halt_for_probes(&mut self) {
+        let Some(auto) = &mut self.auto_confirm else {
+            return;
+        };
+        auto.heed_halt(true, Moment::now());
+        self.problems.set(
+            Topic::Probes,
+            "the host was halted while the probes ran, and in a halt they say nothing: run `cordon confirm` by hand, or \
+             `cordon resume`, and they begin anew",
+        );
+    }
+
+    /// Nothing is to be confirmed by probes any more.
+    pub(super) fn stop_probing(&mut self) {
+        if self.auto_confirm.take().is_some() {
+            self.problems.clear(&Topic::Probes);
+        }
+    }
+
     /// The kernel reverted what the probes should have confirmed: says why.
     pub(super) fn probes_failed(&mut self) -> Option<String> {
         let auto = self.auto_confirm.take()?;
+        self.problems.clear(&Topic::Probes);
         for row in auto.rows.iter().filter(|row| row.holds != Some(true)) {
             let target = row
                 .probe
@@ -261,7 +338,14 @@ mod tests {
             share: None,
             rows: Vec::new(),
             held: None,
+            is_halted: false,
+            not_before: None,
         }
+    }
+
+    /// A round that takes no time.
+    fn note(auto: &mut AutoConfirm, failed: Option<&str>, at: Moment) {
+        auto.note(round(failed), at, at);
     }
 
     fn round(failed: Option<&str>) -> Vec<ProbeRow> {
@@ -277,27 +361,85 @@ mod tests {
         let start = Moment::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut auto = auto();
-        assert!(!auto.has_settled(), "nothing is known");
+        assert!(!auto.has_settled(start), "nothing is known");
         for seconds in 0..10 {
-            auto.note(round(None), at(seconds));
-            assert!(!auto.has_settled(), "{seconds}");
+            note(&mut auto, None, at(seconds));
+            assert!(!auto.has_settled(at(seconds)), "{seconds}");
         }
-        auto.note(round(Some("refused")), at(10));
-        assert!(!auto.has_settled() && auto.why() == "tcp: refused");
+        note(&mut auto, Some("refused"), at(10));
+        assert!(!auto.has_settled(at(10)) && auto.why() == "tcp: refused");
         for seconds in 11..21 {
-            auto.note(round(None), at(seconds));
-            assert!(!auto.has_settled(), "{seconds}");
+            note(&mut auto, None, at(seconds));
+            assert!(!auto.has_settled(at(seconds)), "{seconds}");
         }
         assert_eq!(auto.why(), "the probes did not hold for 10 s");
-        auto.note(round(None), at(21));
-        assert!(auto.has_settled());
+        note(&mut auto, None, at(21));
+        assert!(auto.has_settled(at(21)));
+    }
+
+    /// Rounds that nobody looked at in time prove what they prove, however late.
+    #[test]
+    fn what_counts_is_when_a_round_was_made() {
+        let start = Moment::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut auto = auto();
+        note(&mut auto, None, at(1));
+        note(&mut auto, None, at(2));
+        assert_eq!(auto.to_api().held_s, Some(1), "though it is looked at much later");
+        assert!(!auto.has_settled(at(13)));
+        for seconds in 3..=11 {
+            note(&mut auto, None, at(seconds));
+        }
+        assert!(auto.has_settled(at(12)));
+        assert!(
+            !auto.has_settled(at(30)),
+            "what was long ago says nothing about now"
+        );
+        note(&mut auto, None, at(30));
+        assert_eq!(
+            auto.to_api().held_s,
+            Some(0),
+            "nothing is known of the time between"
+        );
+        let began = at(31);
+        auto.note(round(None), began, began + Duration::from_secs(3));
+        assert_eq!(auto.to_api().held_s, Some(1), "known until it began");
+    }
+
+    #[test]
+    fn what_was_tried_in_a_halt_does_not_count() {
+        let start = Moment::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let made = |began| Round {
+            began,
+            ended: began,
+            outcomes: Vec::new(),
+        };
+        let mut auto = auto();
+        for seconds in 0..=10 {
+            note(&mut auto, None, at(seconds));
+        }
+        assert!(auto.has_settled(at(10)));
+        auto.heed_halt(true, at(11));
+        assert!(!auto.has_settled(at(11)));
+        assert!(!auto.counts(&made(at(12))), "in the halt");
+        assert!(auto.why().contains("halted"), "{}", auto.why());
+        auto.heed_halt(false, at(14));
+        assert!(!auto.counts(&made(at(13))), "before anybody saw that it is over");
+        assert!(auto.counts(&made(at(14))));
+        auto.heed_halt(false, at(15));
+        assert!(auto.counts(&made(at(14))), "that is over");
     }
 
     #[test]
     fn silence_is_no_proof() {
         let mut auto = auto();
-        auto.note(round(None), Moment::now());
-        assert!(!auto.has_settled(), "one round, however long ago");
+        let now = Moment::now();
+        note(&mut auto, None, now);
+        assert!(
+            !auto.has_settled(now + Duration::from_secs(60)),
+            "one round, however long ago"
+        );
         assert_eq!(auto.to_api().held_s, Some(0));
     }
 }

@@ -236,7 +236,7 @@ impl Engine {
             need: content.database.as_ref(),
             keep: super::apply::Keep::Bundle(genuine.envelope),
             confirm_s: genuine.query.confirm_s,
-            confirm_auto: false,
+            confirm_auto: genuine.query.confirm_auto,
             override_lockout: genuine.query.override_lockout,
             ssh_peer: genuine.query.ssh_peer,
             break_glass: None,

@@ -26,11 +26,11 @@ use crate::{
 };
 
 /// Longest time that one probe may take; what comes later counts as no answer.
-const TIMEOUT: Duration = Duration::from_secs(3);
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest time to wait for one answer within a probe.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two rounds.
-const PAUSE: Duration = Duration::from_secs(1);
+pub const PAUSE: Duration = Duration::from_secs(1);
 
 /// Something that can be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,11 +253,33 @@ fn neighbour(address: IpAddr) -> Result<(), String> {
     }
 }
 
-/// Rounds of checks in a thread of their own, until the receiver is gone.
-pub fn rounds(checks: Vec<Check>) -> std::io::Result<mpsc::Receiver<Vec<Outcome>>> {
-    let (sender, receiver) = mpsc::sync_channel(1);
+/// All checks, tried once.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// When the first was begun.
+    pub began: Instant,
+    /// When the last was over.
+    pub ended: Instant,
+    /// What came of them.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Rounds of checks in a thread of their own, until the receiver is gone. They wait for nobody: what counts is when each
+/// was made, not when somebody has time to look at it.
+pub fn rounds(checks: Vec<Check>) -> std::io::Result<mpsc::Receiver<Round>> {
+    let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("probes".to_owned()).spawn(move || {
-        while sender.send(run(checks.clone())).is_ok() {
+        loop {
+            let began = Instant::now();
+            let outcomes = run(checks.clone());
+            let round = Round {
+                began,
+                ended: Instant::now(),
+                outcomes,
+            };
+            if sender.send(round).is_err() {
+                break;
+            }
             thread::sleep(PAUSE);
         }
     })?;

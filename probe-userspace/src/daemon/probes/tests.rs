@@ -162,6 +162,17 @@ fn rounds_go_on_until_nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let receiver = rounds(vec![Check::Tcp(listener.local_addr().unwrap())]).unwrap();
     for _ in 0..2 {
-        assert_eq!(receiver.recv().unwrap()[0].result, Ok(()));
+        assert_eq!(receiver.recv().unwrap().outcomes[0].result, Ok(()));
     }
+    // Nobody looks for a while: the rounds go on, and each says when it was made.
+    thread::sleep(3 * PAUSE);
+    let looked = Instant::now();
+    let missed: Vec<Round> = receiver.try_iter().collect();
+    assert!(missed.len() >= 2, "{missed:?}");
+    assert!(
+        missed
+            .iter()
+            .all(|round| round.began <= round.ended && round.ended <= looked)
+    );
+    assert!(missed.windows(2).all(|two| two[1].began >= two[0].ended + PAUSE));
 }
