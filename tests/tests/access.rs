@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use cordon::daemon::api::MAX_BODY_BYTES;
+use cordon::{
+    audit::{Record, log},
+    daemon::api::MAX_BODY_BYTES,
+};
 use integration_tests::{
     cordon_process::{Cordon, HostFile},
     images::BLOCK_RU,
@@ -24,17 +27,30 @@ const NOBODY: u32 = 65_534;
 const FIRST_USER: u32 = 4001;
 const FIRST_GROUP: u32 = 5001;
 const ROLES: [&str; 6] = ["read", "apply", "exempt", "halt", "lift", "keys"];
-/// Verbs, and the role each needs.
-const VERBS: [(&str, &str, &str); 8] = [
-    ("GET", "/v1/status", "read"),
-    ("GET", "/v1/explain?ip=81.0.7.7", "read"),
-    ("GET", "/v1/locate?ip=81.0.7.7", "read"),
-    ("GET", "/v1/events?action=nothing", "read"),
-    ("POST", "/v1/apply", "apply"),
-    ("POST", "/v1/confirm", "apply"),
-    ("POST", "/v1/halt", "halt"),
-    ("POST", "/v1/resume", "apply"),
-];
+/// Every route, and the role each needs. The daemon's own tests see to it that every route is documented.
+const API: &str = include_str!("../../docs/api.md");
+
+/// Method, path and role of every route.
+fn routes() -> Vec<(&'static str, String, &'static str)> {
+    let sections = API.split("\n## `").skip(1);
+    let routes: Vec<_> = sections
+        .filter_map(|section| {
+            let (heading, rest) = section.split_once('`')?;
+            let (method, path) = heading.split_once(' ')?;
+            let role = rest.trim_start().strip_prefix("Role `");
+            let role = role.unwrap_or_else(|| panic!("{heading} names no role"));
+            let (role, _) = role.split_once('`')?;
+            // It would go on for ever.
+            let query = match path {
+                "/v1/events" => "?action=nothing",
+                _ => "",
+            };
+            Some((method, format!("{path}{query}"), role))
+        })
+        .collect();
+    assert!(routes.len() >= 19, "{routes:?}");
+    routes
+}
 
 /// Makes 40 connections and says nothing.
 const HOLD: &str = "use IO::Socket::UNIX; my @s; for (1..40) { push @s, IO::Socket::UNIX->new(Peer => $ARGV[0]) } \
@@ -71,6 +87,10 @@ fn open_the_way(cordon: &Cordon<'_>) {
 
 /// HTTP status of a request by a process of another user.
 fn ask(cordon: &Cordon<'_>, prefix: &[&str], method: &str, path: &str) -> String {
+    ask_with(cordon, prefix, method, path, "{}")
+}
+
+fn ask_with(cordon: &Cordon<'_>, prefix: &[&str], method: &str, path: &str, body: &str) -> String {
     let mut command = Command::new(prefix[0]);
     command
         .args(&prefix[1..])
@@ -88,8 +108,8 @@ fn ask(cordon: &Cordon<'_>, prefix: &[&str], method: &str, path: &str) -> String
         .arg(socket(cordon))
         .arg(format!("http://cordon{path}"))
         .current_dir("/");
-    if method == "POST" {
-        command.args(["-d", "{}"]);
+    if method != "GET" {
+        command.args(["-d", body]);
     }
     let output = command.output().unwrap();
     let code = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -133,7 +153,8 @@ fn each_verb_needs_its_role_and_a_process_has_those_of_its_user_and_groups() {
     assert!(before.contains("curl"), "the socket keeps others out: {before}");
     open_the_way(&cordon);
 
-    for (method, path, needed) in VERBS {
+    for (method, path, needed) in routes() {
+        let path = path.as_str();
         for (idx, role) in (0..).zip(ROLES) {
             for (user, groups) in [
                 (FIRST_USER + idx, String::new()),
@@ -166,6 +187,59 @@ fn each_verb_needs_its_role_and_a_process_has_those_of_its_user_and_groups() {
         let root = ask(&cordon, &["env"], method, path);
         assert_ne!(root, "403", "{method} {path} by root");
     }
+}
+
+/// To break the glass sets aside what the keys are there for: an account that pushes signed bundles may not.
+#[test]
+fn to_break_the_glass_needs_the_keys_role_and_who_is_denied_is_on_record() {
+    let lab = Lab::new().unwrap();
+    let access = "[[access]]\nroles = [\"apply\"]\nusers = [4002]\n\
+                  [[access]]\nroles = [\"keys\"]\nusers = [4006]\n\
+                  [[access]]\nroles = [\"apply\", \"keys\"]\nusers = [4007]\n";
+    let (mut cordon, _scratch) = daemon(&lab, access.to_owned());
+    let name = cordon.dir().join("alice").to_str().unwrap().to_owned();
+    cordon.cordon_ok(&["key", "new", &name, "--no-password"]).unwrap();
+    cordon
+        .cordon_ok(&["key", "trust", &format!("{name}.pub")])
+        .unwrap();
+    open_the_way(&cordon);
+    let body = serde_json::json!({
+        "file": "p.toml", "text": BLOCK_RU, "break_glass": {"reason": "drill", "for_s": 3600},
+    })
+    .to_string();
+    let apply = |user: u32| {
+        let prefix = as_user(user, "");
+        let prefix: Vec<&str> = prefix.iter().map(String::as_str).collect();
+        ask_with(&cordon, &prefix, "POST", "/v1/apply", &body)
+    };
+    for _ in 0..3 {
+        assert_eq!(apply(4002), "403", "whoever pushes bundles");
+    }
+    assert_eq!(apply(4006), "403", "whoever keeps the keys");
+    assert!(cordon.status().unwrap()["break_glass"].is_null());
+    assert_eq!(apply(4007), "200", "whoever has both");
+    assert_eq!(cordon.status().unwrap()["break_glass"]["actor"]["uid"], 4007);
+
+    cordon.signal(nix::sys::signal::Signal::SIGTERM).unwrap();
+    cordon.forget().unwrap();
+    let dir = log::dir(&cordon.dir().join("state"));
+    let mut denied = Vec::new();
+    for name in log::segments(&dir).unwrap() {
+        let bytes = log::read_segment(&dir, &name).unwrap();
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let record = Record::from_line(line).unwrap().0;
+            if record.event_name() == "reject" && record.what["verb"] == "access" {
+                denied.push((
+                    record.actor["uid"].as_u64().unwrap(),
+                    record.what["source"].as_str().unwrap().to_owned(),
+                    record.what["count"].as_u64().unwrap(),
+                ));
+            }
+        }
+    }
+    denied.sort();
+    let apply = "POST /v1/apply".to_owned();
+    assert_eq!(denied, [(4002, apply.clone(), 3), (4006, apply, 1)]);
 }
 
 #[test]

@@ -152,19 +152,21 @@ impl Caller {
         self.uid
     }
 
+    /// Who is to be named as the one that asked.
+    pub fn actor(self) -> Actor {
+        Actor::Local { uid: self.uid }
+    }
+
     /// Who is to be named as the one that did it, if it may.
     pub fn may(self, role: Role) -> Result<Actor, Refusal> {
         if self.roles.has(role) {
-            return Ok(Actor::Local { uid: self.uid });
+            return Ok(self.actor());
         }
-        Err(Refusal::with_status(
-            403,
-            format!(
-                "user {} has not the role `{role}` that this needs: run it as root, or add an `[[access]]` with \
-                 `roles = [\"{role}\"]` to the host file and restart the daemon",
-                self.uid
-            ),
-        ))
+        Err(Refusal::denied(format!(
+            "user {} has not the role `{role}` that this needs: run it as root, or add an `[[access]]` with \
+             `roles = [\"{role}\"]` to the host file and restart the daemon",
+            self.uid
+        )))
     }
 }
 

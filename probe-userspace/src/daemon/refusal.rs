@@ -15,6 +15,9 @@ pub struct Refusal {
     /// HTTP status; not part of the body.
     #[serde(skip)]
     pub status: u16,
+    /// The caller has not the role that this needs; not part of the body.
+    #[serde(skip)]
+    pub is_by_role: bool,
     /// What is wrong, with the fix. No final full stop.
     pub error: String,
     /// Why a bundle was rejected, in one word: see [`Reason`].
@@ -30,6 +33,7 @@ impl Refusal {
     pub fn input(error: impl Into<String>, diagnostics: Vec<Diagnostic>) -> Self {
         Self {
             status: 422,
+            is_by_role: false,
             error: error.into(),
             reason: None,
             diagnostics,
@@ -57,6 +61,14 @@ impl Refusal {
                 format!("{file} is refused: {}", rejected.reason),
                 rejected.remarks,
             )
+        }
+    }
+
+    /// The caller has not the role that this needs.
+    pub fn denied(error: impl Into<String>) -> Self {
+        Self {
+            is_by_role: true,
+            ..Self::with_status(403, error)
         }
     }
 
@@ -89,6 +101,7 @@ impl Refusal {
     pub fn with_status(status: u16, error: impl Into<String>) -> Self {
         Self {
             status,
+            is_by_role: false,
             error: error.into(),
             reason: None,
             diagnostics: Vec::new(),

@@ -15,8 +15,9 @@ use anyhow::{Context as _, bail};
 use axum::{
     Extension, Json, Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Query, State, rejection::QueryRejection},
+    extract::{DefaultBodyLimit, Query, Request, State, rejection::QueryRejection},
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -188,8 +189,35 @@ fn router(handle: Handle) -> Router {
             post(upload::push).layer(DefaultBodyLimit::disable()),
         )
         .layer(Extension(Room::default()))
+        .layer(middleware::from_fn_with_state(handle.clone(), note_denied))
         .with_state(handle)
 }
+
+/// Who asks for what they have no role for is on record.
+async fn note_denied(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let response = next.run(request).await;
+    if let Some(Denied(why)) = response.extensions().get() {
+        let event = Event::Denied {
+            asked,
+            why: why.clone(),
+            actor: caller.actor(),
+        };
+        if handle.events.send(event).await.is_err() {
+            tracing::debug!("the daemon is stopping");
+        }
+    }
+    response
+}
+
+/// On an answer: the caller has not the role, and why.
+#[derive(Clone)]
+struct Denied(String);
 
 pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
@@ -251,6 +279,10 @@ async fn apply(
 ) -> Answer<super::api::Applied> {
     let actor = caller.may(Role::Apply)?;
     let request: ApplyRequest = read_json(body, MAX_BODY_BYTES).await?;
+    if request.break_glass.is_some() {
+        // It sets aside what the keys are there for.
+        caller.may(Role::Keys)?;
+    }
     ask(&handle, |reply| Event::Apply(request, actor, reply)).await
 }
 
@@ -429,6 +461,11 @@ async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes, Refusal> {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(self)).into_response()
+        let denied = self.is_by_role.then(|| Denied(self.error.clone()));
+        let mut response = (status, Json(self)).into_response();
+        if let Some(denied) = denied {
+            response.extensions_mut().insert(denied);
+        }
+        response
     }
 }

@@ -67,6 +67,18 @@ impl Engine {
         self.journal.reject(actor, rejection);
     }
 
+    /// Counts a request of somebody who has not the role for it.
+    pub(super) fn note_denied(&mut self, asked: String, why: String, actor: &Actor) {
+        tracing::info!(%actor, asked, "denied");
+        let rejection = Rejection {
+            verb: "access".to_owned(),
+            source: asked,
+            reason: "denied".to_owned(),
+            message: why,
+        };
+        self.journal.reject(actor, rejection);
+    }
+
     /// Opens the log, and records the start and what was not as it should have been before it.
     pub(super) fn start_audit(&mut self) {
         let event = Event::Start {
@@ -185,8 +197,8 @@ impl Engine {
     /// A generation was published that nobody asked for by itself: counters of generations are told by such records.
     pub(super) fn record_published(&mut self, in_force: &InForce, generation: u32) {
         let event = Event::Publish {
-            policy: image.policy_name.clone(),
-            sha256: image.policy_sha256.clone(),
+            policy: in_force.image.policy_name.clone(),
+            sha256: in_force.image.policy_sha256.clone(),
             generation,
             revision: in_force.bundle.as_ref().map(|bundle| bundle.revision),
             confirm_s: None,
@@ -203,8 +215,8 @@ impl Engine {
             return;
         }
         let event = Event::Accept {
-            policy: in_force.image.policy_name.clone(),
-            sha256: in_force.image.policy_sha256.clone(),
+            policy: image.policy_name.clone(),
+            sha256: image.policy_sha256.clone(),
             generation: state.active.as_ref().map_or(0, |active| active.number),
         };
         self.record(actor, &event);

@@ -84,6 +84,15 @@ pub enum Event {
     Rollback(RollbackRequest, Actor, Reply<RolledBack>),
     /// What was in force when?
     History(Reply<HistoryReply>),
+    /// Somebody asked for what they have no role for.
+    Denied {
+        /// Method and path.
+        asked: String,
+        /// What they were told.
+        why: String,
+        /// Who.
+        actor: Actor,
+    },
     /// Take plain files again.
     Unmanage(UnmanageRequest, Actor, Reply<Unmanaged>),
     /// Drop the world.
@@ -324,6 +333,7 @@ impl Engine {
                     self.show(None);
                     answer(reply, result);
                 }
+                Event::Denied { asked, why, actor } => self.note_denied(asked, why, &actor),
                 Event::History(reply) => answer(reply, Ok(self.history())),
                 Event::Unmanage(request, actor, reply) => {
                     let result = self.unmanage(&request, &actor);
