@@ -7,7 +7,7 @@ use cordon::{
     geo,
     instant::Instant,
 };
-use integration_tests::images;
+use integration_tests::{bench::memory::charged, images, scratch::Scratch};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use maxminddb::{Reader, WithinOptions, path};
 use prefix_trie::PrefixMap;
@@ -152,5 +152,35 @@ fn kernel_agrees_with_the_database_at_every_edge() {
         "{} differences, first {:?}",
         wrong.len(),
         &wrong[..wrong.len().min(5)]
+    );
+}
+
+/// A host is refused a publish by an estimate: it must not be below what the kernel then charges.
+#[test]
+fn the_memory_that_a_generation_takes_is_not_underestimated() {
+    let world = images::world().unwrap();
+    let image = images::image(&images::drop_countries(&["RU"]), &world).unwrap();
+    let scratch = Scratch::new().unwrap();
+    let pin_dir = scratch.bpffs().join("cordon");
+    let mut dataplane = Dataplane::open(&Settings {
+        pin_dir: Some(pin_dir.clone()),
+        no_generation_pass: false,
+        ..Default::default()
+    })
+    .unwrap();
+    let estimate = dataplane.bytes_needed(&image).unwrap();
+    dataplane.publish(&image, None).unwrap();
+    let (generation, location) = charged(&pin_dir.join("v1/gen-1")).unwrap();
+    println!("estimate {estimate}, charged {generation}, of these location {location}");
+    assert!(estimate >= generation, "{estimate} < {generation}");
+    assert!(
+        estimate <= 8 * generation,
+        "{estimate} is far more than {generation}"
+    );
+    let another = dataplane.bytes_needed(&image).unwrap();
+    assert!(another >= generation - location, "{another}");
+    assert!(
+        another < estimate / 4,
+        "the location tables are shared: {another}"
     );
 }

@@ -19,6 +19,7 @@ mod history;
 mod incoming;
 mod kept;
 mod marks;
+mod memory;
 pub mod offline;
 pub mod preflight;
 mod probes;

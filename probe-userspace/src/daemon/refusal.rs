@@ -92,7 +92,7 @@ impl Refusal {
             409 => "conflict",
             400 | 408 | 413 | 422 => "input",
             503 => "busy",
-            507 => "unrecorded",
+            507 => "no_room",
             _ => "failed",
         }
     }

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod attach;
+mod cost;
 mod counters;
 mod detach;
 mod egress;

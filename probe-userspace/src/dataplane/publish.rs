@@ -2,7 +2,7 @@
 //! is one store.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant as Stopwatch},
 };
@@ -14,9 +14,11 @@ use probe_common::{
 };
 
 use super::{
-    Dataplane, DataplaneError, Published,
+    Dataplane, DataplaneError, Published, cost,
     generation::{Generation, Timings},
-    pins, sys, verify,
+    pins,
+    shape::Shape,
+    sys, verify,
 };
 use crate::{
     compile::{Image, samples},
@@ -50,13 +52,13 @@ impl Staged {
     pub fn dir(&self) -> &Path {
         &self.generation.dir
     }
-}
-
 
     /// Its number.
     pub fn number(&self) -> u32 {
         self.generation.meta.number
     }
+}
+
 impl Dataplane {
     /// Loads the image into a free slot, fills its tables (or shares the location tables), compares samples with
     /// the oracle, and stores the state word. Anything that fails leaves the running generation untouched.
@@ -74,19 +76,30 @@ impl Dataplane {
         self.commit(staged, confirm)
     }
 
-    /// The first step: load, fill, pin.
-    pub fn stage(&mut self, image: &Arc<Image>) -> Result<Staged, DataplaneError> {
+    /// Bytes of the kernel's memory that a generation of the image takes beside those that are there, at most.
+    pub fn bytes_needed(&self, image: &Image) -> Result<u64, DataplaneError> {
+        let n_cpus = aya::util::nr_cpus()
+            .map_err(|(path, error)| DataplaneError::kernel(format!("reading {path}"), &error))?;
+        let shares_location = self.location_to_share(image).is_some();
+        Ok(cost::bytes_of(&Shape::of(image)?.sizes, shares_location, n_cpus))
+    }
+
+    /// Where the location tables of an image are pinned already.
+    fn location_to_share(&self, image: &Image) -> Option<PathBuf> {
         let has_tables = |dir: &Path| {
             [map_name::LOCATION_V4, map_name::LOCATION_V6]
                 .iter()
                 .all(|name| dir.join(name).exists())
         };
-        let share = self
-            .generations
-            .iter()
-            .map(|(_, generation)| generation)
-            .find(|its| its.meta.location_digest == image.location.digest && has_tables(&its.dir));
-        let share = share.map(|generation| generation.dir.clone());
+        let mut generations = self.generations.iter().map(|(_, generation)| generation);
+        generations
+            .find(|its| its.meta.location_digest == image.location.digest && has_tables(&its.dir))
+            .map(|generation| generation.dir.clone())
+    }
+
+    /// The first step: load, fill, pin.
+    pub fn stage(&mut self, image: &Arc<Image>) -> Result<Staged, DataplaneError> {
+        let share = self.location_to_share(image);
         self.last_number += 1;
         let number = self.last_number;
         let dir = self.pins.generation(number);

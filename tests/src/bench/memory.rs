@@ -1,6 +1,6 @@
 //! Memory of the world database: in the kernel's maps, and in the daemon at rest.
 
-use std::{fs, os::fd::AsFd as _, os::fd::AsRawFd as _, sync::Arc};
+use std::{fs, os::fd::AsFd as _, os::fd::AsRawFd as _, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use aya::maps::MapData;
@@ -43,14 +43,7 @@ pub fn measure(world: &Arc<Location>) -> anyhow::Result<Memory> {
         ..Default::default()
     })?;
     dataplane.publish(&images::image(&text, world)?, None)?;
-    let (mut generation_bytes, mut location_bytes) = (0, 0);
-    for name in map_name::GENERATION {
-        let bytes = memlock(&MapData::from_pin(pin_dir.join("v1/gen-1").join(name))?)?;
-        generation_bytes += bytes;
-        if [map_name::LOCATION_V4, map_name::LOCATION_V6].contains(&name) {
-            location_bytes += bytes;
-        }
-    }
+    let (generation_bytes, location_bytes) = charged(&pin_dir.join("v1/gen-1"))?;
     drop(dataplane);
     let (daemon_rss_bytes, daemon_peak_bytes) = daemon(&text)?;
     Ok(Memory {
@@ -59,6 +52,19 @@ pub fn measure(world: &Arc<Location>) -> anyhow::Result<Memory> {
         daemon_rss_bytes,
         daemon_peak_bytes,
     })
+}
+
+/// Bytes that the kernel charges for the maps of a generation, and for its location tries among them.
+pub fn charged(generation: &Path) -> anyhow::Result<(u64, u64)> {
+    let (mut generation_bytes, mut location_bytes) = (0, 0);
+    for name in map_name::GENERATION {
+        let bytes = memlock(&MapData::from_pin(generation.join(name))?)?;
+        generation_bytes += bytes;
+        if [map_name::LOCATION_V4, map_name::LOCATION_V6].contains(&name) {
+            location_bytes += bytes;
+        }
+    }
+    Ok((generation_bytes, location_bytes))
 }
 
 fn memlock(map: &MapData) -> anyhow::Result<u64> {

@@ -3,7 +3,7 @@
 //! Packets are compared as ratios of alternating runs on one machine, never as bare times: generator and
 //! receiver share a CPU, so the absolute figures belong to the machine.
 
-mod memory;
+pub mod memory;
 mod packets;
 mod paths;
 mod publish;

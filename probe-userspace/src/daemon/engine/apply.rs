@@ -145,6 +145,7 @@ impl Engine {
         };
         let compile_ms = millis(started.elapsed());
 
+        self.check_memory(&image)?;
         let image = Arc::new(amended.unwrap_or(by_itself));
         let amendments = self.tell_amendments(&image, now);
         // The one that passes everything comes before the first that must be confirmed.

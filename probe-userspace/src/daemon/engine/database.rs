@@ -194,6 +194,7 @@ impl Engine {
         let image = Arc::new(image);
         self.check_lockout_of_database(&before.image, &image)?;
         let compile_ms = millis(started.elapsed());
+        self.check_memory(&image)?;
         let event = Event::Database {
             origin: location.source.origin.clone(),
             sha256: location.source.sha256.clone(),

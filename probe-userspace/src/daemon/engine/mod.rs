@@ -20,6 +20,7 @@ mod interfaces;
 mod lift;
 mod locate;
 mod managed;
+mod memory;
 mod network;
 mod probe;
 mod push;
