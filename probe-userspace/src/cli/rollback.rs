@@ -19,6 +19,10 @@ pub(super) struct Rollback {
     /// Number of the entry in `cordon history` [default: the policy before the one in force]
     number: Option<u64>,
 
+    /// Revision of the bundle to go back to, instead of a number
+    #[arg(long, value_name = "N", conflicts_with = "number")]
+    revision: Option<u64>,
+
     /// Go forward again after this span (90s, 2h) unless `cordon confirm` is run; the kernel does it
     ///
     /// `auto`, or `auto=SPAN` [default span: 120s]: cordon confirms by itself once the probes of the host file have
@@ -36,6 +40,7 @@ impl Rollback {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let request = RollbackRequest {
             number: self.number,
+            revision: self.revision,
             confirm_s: self.confirm.map(|confirm| confirm.window.as_secs()),
             confirm_auto: self.confirm.is_some_and(|confirm| confirm.is_auto),
             override_lockout: self.override_lockout,

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     api::{Ended, HistoryEntry},
     kept::Kept,
-    store::{Origin, Store, StoredPolicy},
+    store::{Store, StoredPolicy},
 };
 use crate::{audit::Actor, bundle::Digest, instant::Instant};
 
 const INDEX: &str = "index.json";
+/// An index that could not be read.
+const UNREADABLE: &str = "index.unreadable.json";
 const ENDING: &str = ".toml";
 
 /// Most entries.
@@ -48,10 +50,12 @@ struct Index {
 pub struct History {
     store: Store,
     index: Index,
+    /// There is an index that could not be read: what it names is not known, so nothing is removed.
+    is_partial: bool,
 }
 
 impl History {
-    /// Reads the index in a state directory. Also says what is wrong with it: a new one is begun then.
+    /// Reads the index in a state directory. Also says what is wrong with it: it is put aside then, and a new one begun.
     pub fn read(state: &Store) -> (Self, Option<String>) {
         let store = state.within("history");
         let read = || -> anyhow::Result<Index> {
@@ -61,13 +65,35 @@ impl History {
                     .with_context(|| format!("{} is damaged", store.path(INDEX).display())),
             }
         };
-        match read() {
-            Ok(index) => (Self { store, index }, None),
+        let (index, mut problem) = match read() {
+            Ok(index) => (index, None),
             Err(error) => {
-                let index = Index::default();
-                (Self { store, index }, Some(format!("{error:#}")))
+                let aside = store.rename(INDEX, UNREADABLE).err();
+                let aside = aside.map_or_else(String::new, |error| format!("; {error:#}"));
+                (Index::default(), Some(format!("{error:#}{aside}")))
             }
+        };
+        let aside = store.path(UNREADABLE);
+        let is_partial = problem.is_some() || aside.exists();
+        if is_partial {
+            let why = problem.unwrap_or_else(|| "an earlier index could not be read".to_owned());
+            problem = Some(format!(
+                "{why}; no stored policy is removed as long as there is {}: mend it and put it back while the daemon is \
+                 stopped, or remove it",
+                aside.display()
+            ));
         }
+        let history = Self {
+            store,
+            index,
+            is_partial,
+        };
+        (history, problem)
+    }
+
+    /// Whether not all of it is known.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// The entries, the latest first.
@@ -92,17 +118,13 @@ impl History {
         let content = Digest::of(&bytes);
         self.close(ended, now);
         let number = self.index.entries.last().map_or(1, |last| last.number + 1);
-        let lists = match coming.stored.origin {
-            Origin::Lists(digest) => Some(digest),
-            Origin::Plain | Origin::Bundle(_) => None,
-        };
         self.index.entries.push(HistoryEntry {
             number,
             policy: coming.policy.to_owned(),
             sha256: coming.sha256.to_owned(),
             revision: coming.revision,
             bundle: coming.stored.bundle(),
-            lists,
+            lists: coming.stored.lists(),
             break_glass: coming.break_glass.clone(),
             actor: coming.actor.clone(),
             from: now,
@@ -112,6 +134,21 @@ impl History {
         });
         self.store.write(&file_name(content), &bytes)?;
         self.trim(kept);
+        self.write()?;
+        self.sweep()
+    }
+
+    /// Takes note of another text or another list of the policy in force, from which the kernel has the same.
+    pub fn again(&mut self, coming: &Coming<'_>) -> anyhow::Result<()> {
+        let Some(entry) = self.index.entries.last_mut().filter(|entry| entry.to.is_none()) else {
+            return Ok(());
+        };
+        let bytes = coming.stored.to_file().into_bytes();
+        let content = Digest::of(&bytes);
+        entry.content = Some(content);
+        entry.lists = coming.stored.lists();
+        coming.sha256.clone_into(&mut entry.sha256);
+        self.store.write(&file_name(content), &bytes)?;
         self.write()?;
         self.sweep()
     }
@@ -188,6 +225,9 @@ impl History {
 
     /// Removes stored policies that no entry names.
     fn sweep(&self) -> anyhow::Result<()> {
+        if self.is_partial {
+            return Ok(());
+        }
         let named: BTreeSet<Digest> = self
             .index
             .entries
@@ -232,18 +272,21 @@ mod tests {
         }
     }
 
-    fn begin(history: &mut History, place: &Place, text: &str, at: u32) {
-        let stored = StoredPolicy::accepted("one.toml", text, Instant(at));
-        let coming = Coming {
-            stored: &stored,
+    fn coming(stored: &StoredPolicy) -> Coming<'_> {
+        Coming {
+            stored,
             policy: "one",
-            sha256: text,
+            sha256: &stored.text,
             revision: None,
             break_glass: None,
             actor: &Actor::Local { uid: 0 },
-        };
+        }
+    }
+
+    fn begin(history: &mut History, place: &Place, text: &str, at: u32) {
+        let stored = StoredPolicy::accepted("one.toml", text, Instant(at));
         history
-            .begin(&coming, Ended::Replaced, Instant(at), &place.kept)
+            .begin(&coming(&stored), Ended::Replaced, Instant(at), &place.kept)
             .unwrap();
     }
 
@@ -281,6 +324,50 @@ mod tests {
         assert_eq!(history.stored(oldest).unwrap().text, "5");
         let n_files = history.store.names().unwrap().len();
         assert_eq!(n_files, MAX_ENTRIES + 1, "the index and what it names");
+    }
+
+    #[test]
+    fn what_is_accepted_again_is_no_new_entry() {
+        let place = place();
+        let (mut history, _) = History::read(&place.state);
+        begin(&mut history, &place, "a", 10);
+        let again = StoredPolicy::accepted("one.toml", "a # comment", Instant(20));
+        history.again(&coming(&again)).unwrap();
+        let (history, _) = History::read(&place.state);
+        assert_eq!(history.entries().count(), 1);
+        let entry = history.current().unwrap();
+        assert_eq!((entry.from, &*entry.sha256), (Instant(10), "a # comment"));
+        assert_eq!(history.stored(entry).unwrap(), again, "the next start knows it");
+        assert_eq!(history.store.names().unwrap().len(), 2, "the index and the text");
+    }
+
+    #[test]
+    fn a_damaged_index_is_put_aside_and_nothing_that_it_names_is_removed() {
+        let place = place();
+        let (mut history, _) = History::read(&place.state);
+        begin(&mut history, &place, "a", 10);
+        let first = history.current().unwrap().clone();
+        let good = history.store.read(INDEX).unwrap().unwrap();
+        history.store.write(INDEX, &good.as_bytes()[..40]).unwrap();
+
+        let (mut history, problem) = History::read(&place.state);
+        assert!(problem.unwrap().contains("damaged") && history.is_partial());
+        begin(&mut history, &place, "b", 20);
+        let (history, problem) = History::read(&place.state);
+        assert!(problem.unwrap().contains(UNREADABLE) && history.is_partial());
+        assert_eq!(history.stored(&first).unwrap().text, "a", "still there");
+
+        history.store.write(INDEX, good.as_bytes()).unwrap();
+        history.store.remove(UNREADABLE).unwrap();
+        let (mut history, problem) = History::read(&place.state);
+        assert_eq!((problem, history.is_partial()), (None, false));
+        assert_eq!(history.current(), Some(&first));
+        begin(&mut history, &place, "c", 30);
+        assert_eq!(
+            history.store.names().unwrap().len(),
+            3,
+            "what nobody names is gone"
+        );
     }
 
     #[test]

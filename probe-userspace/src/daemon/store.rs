@@ -246,7 +246,8 @@ impl Store {
         self.rename(UNREADABLE, REPLACED)
     }
 
-    fn rename(&self, from: &str, to: &str) -> anyhow::Result<()> {
+    /// Keeps a file under another name.
+    pub fn rename(&self, from: &str, to: &str) -> anyhow::Result<()> {
         let (from, to) = (self.dir.join(from), self.dir.join(to));
         durable::rename(&from, &to).with_context(|| format!("cannot put {} aside", from.display()))
     }

@@ -71,6 +71,14 @@ impl StoredPolicy {
         }
     }
 
+    /// Digest of the lists that it names, if it is a plain one.
+    pub fn lists(&self) -> Option<Digest> {
+        match self.origin {
+            Origin::Lists(digest) => Some(digest),
+            Origin::Plain | Origin::Bundle(_) => None,
+        }
+    }
+
     /// The content of its file.
     pub fn to_file(&self) -> String {
         let Some(accepted) = self.accepted else {

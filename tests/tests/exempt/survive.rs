@@ -92,6 +92,27 @@ fn publishes_and_reverts_leave_exemptions_alone() {
     wait_reverted(&cordon);
     assert!(passes(&cordon, NL) && passes(&cordon, "82.0.8.1") && passes(&cordon, RU));
     add_ok(&cordon, "81.0.8.0/24", "C-3", &["--services", "web"]);
+
+    // Back to a generation that was loaded before, and to one that is compiled anew: neither knew what was granted since.
+    let web = ["81.0.8.1", "--protocol", "tcp", "--port", "443"];
+    let are_granted = |cordon: &Cordon<'_>| {
+        passes(cordon, NL) && passes(cordon, "82.0.8.1") && passes(cordon, RU) && verdict(cordon, &web) == 0
+    };
+    assert!(are_granted(&cordon));
+    cordon.apply(&other).unwrap();
+    add_ok(&cordon, "81.0.10.0/24", "C-4", &[]);
+    for _ in 0..2 {
+        cordon.cordon_ok(&["rollback", "--override-lockout"]).unwrap();
+        let holds = |cordon: &Cordon<'_>| are_granted(cordon) && passes(cordon, "81.0.10.1");
+        for _ in 0..200 {
+            if holds(&cordon) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(holds(&cordon), "{:#}", cordon.status().unwrap());
+        assert!(!passes(&cordon, KP));
+    }
 }
 
 fn wait_reverted(cordon: &Cordon<'_>) {

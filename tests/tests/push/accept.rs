@@ -282,3 +282,25 @@ fn a_bundle_is_confirmed_by_probes_too() {
     let after = status(&cordon);
     assert_eq!(after["bundle"]["revision"], 2, "{after:#}");
 }
+
+/// What closes needs nothing of the disk.
+#[test]
+fn a_service_is_halted_though_the_kept_bundle_cannot_be_read() {
+    let edge = edge();
+    let cordon = managed(&edge, &["one"]);
+    let policy = format!(
+        "{}[[service]]\nname = \"web\"\nprotocols = [\"tcp\"]\nports = [80]\n",
+        drops(&["RU"])
+    );
+    accepted(&cordon, &Issue::new(1, &policy));
+    let web = |address| {
+        let args = ["explain", address, "--protocol", "tcp", "--port", "80", "--quiet"];
+        cordon.cordon(&args).unwrap().status
+    };
+    assert_eq!(web(NL), 0);
+    fs::remove_dir_all(cordon.dir().join("state/bundles")).unwrap();
+    cordon
+        .cordon_ok(&["halt", "--service", "web", "--reason", "drill"])
+        .unwrap();
+    assert_eq!((web(NL), judged(&cordon, NL)), (10, 0));
+}

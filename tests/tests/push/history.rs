@@ -133,6 +133,72 @@ fn going_back_is_confirmed_by_probes_too() {
 }
 
 #[test]
+fn what_is_applied_again_is_the_same_entry_after_a_restart_too() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(&drops(&["RU"])).unwrap();
+    let first = history(&cordon);
+    std::thread::sleep(Duration::from_millis(1100));
+    cordon.apply(&drops(&["RU"])).unwrap();
+    cordon.apply(&format!("# again\n{}", drops(&["RU"]))).unwrap();
+    restart(&mut cordon);
+    let entries = history(&cordon);
+    assert_eq!(entries.len(), 1, "{entries:#?}");
+    assert_eq!(
+        (&entries[0]["from"], &entries[0]["to"]),
+        (&first[0]["from"], &Value::Null)
+    );
+}
+
+/// What nobody signed may be gone back to once nobody has to sign any more: it is a policy as any other then.
+#[test]
+fn a_host_that_is_not_managed_any_more_goes_back_to_anything() {
+    let edge = edge();
+    let mut cordon = managed(&edge, &["one"]);
+    accepted(&cordon, &Issue::new(7, &drops(&["RU"])));
+    let policy = cordon.write_policy(&drops(&["NL"])).unwrap();
+    cordon
+        .cordon_ok(&[
+            "apply",
+            &policy,
+            "--break-glass",
+            "--reason",
+            "drill",
+            "--for",
+            "1h",
+        ])
+        .unwrap();
+    cordon.cordon_ok(&["rollback"]).unwrap();
+    let keys = cordon
+        .cordon_ok(&["key", "list", "-o", "json"])
+        .unwrap()
+        .json()
+        .unwrap();
+    let id = keys["keys"][0]["id"].as_str().unwrap().to_owned();
+    cordon
+        .cordon_ok(&["key", "revoke", &id, "--reason", "lost"])
+        .unwrap();
+    cordon
+        .cordon_ok(&["key", "unmanage", "--reason", "sold"])
+        .unwrap();
+
+    rollback(&cordon, &["2", "--confirm", "1h"]);
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (0, 10));
+    cordon.cordon_ok(&["confirm"]).unwrap();
+    restart_without_pins(&mut cordon);
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (0, 10));
+
+    let absent = cordon.cordon(&["rollback", "--revision", "8"]).unwrap();
+    assert!(
+        absent.status == 1 && absent.stderr.contains("no bundle of revision 8"),
+        "{absent:?}"
+    );
+    let back = rollback(&cordon, &["--revision", "7"]);
+    assert_eq!(back["policy"]["name"], "drops-ru", "{back:#}");
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
+}
+
+#[test]
 fn who_would_be_cut_off_by_going_back_is_said() {
     let mut edge = edge();
     edge.host.failsafe = vec!["81.0.0.0/24".to_owned()];

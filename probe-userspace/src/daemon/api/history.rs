@@ -77,6 +77,9 @@ impl Ended {
 pub struct RollbackRequest {
     /// Number of the entry to go back to; absent: the one before the policy in force.
     pub number: Option<u64>,
+    /// Or the revision of the bundle to go back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// The kernel goes forward again after this many seconds unless confirmed.
     pub confirm_s: Option<u64>,
     /// The daemon confirms by itself within that time if its probes hold.

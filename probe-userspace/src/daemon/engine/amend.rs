@@ -18,7 +18,7 @@ use crate::{
     exemption::KnownLifts,
     geo::Location,
     instant::Instant,
-    policy::{Amendments, NamedLists, Policy, halted_service},
+    policy::{Amendments, Policy, halted_service},
 };
 
 /// The policies in force as amended; not in force yet.
@@ -80,8 +80,7 @@ impl Engine {
 
     /// The same policy and location with amendments.
     fn amend(&self, in_force: &InForce, next: &StoredAmendments, now: Instant) -> Result<InForce, Refusal> {
-        let policy = self.parsed(in_force)?;
-        let lifts = self.exemptions.lifts_for(&policy);
+        let lifts = self.exemptions.lifts_for(&in_force.policy);
         let image = self.compile_again(in_force, &next.to_amendments(), now, &lifts);
         let image = image.map_err(|refusal| Refusal {
             error: format!(
@@ -98,17 +97,6 @@ impl Engine {
         })
     }
 
-    /// The policy of what is in force, without amendments.
-    pub(super) fn parsed(&self, in_force: &InForce) -> Result<Policy, Refusal> {
-        match &in_force.source {
-            Some(source) => Ok(self.read_stored(source)?.policy),
-            None => {
-                let (policy, _) = build::parse_policy(build::BASELINE, in_force.text(), NamedLists::new())?;
-                Ok(policy)
-            }
-        }
-    }
-
     /// Compiles what is in force for the same location, with other amendments or lifts.
     pub(super) fn compile_again(
         &self,
@@ -119,7 +107,7 @@ impl Engine {
     ) -> Result<Image, Refusal> {
         let location = &in_force.image.location;
         let frame = &self.settings.host.frame;
-        let policy = self.parsed(in_force)?;
+        let policy = Policy::clone(&in_force.policy);
         build::compile_amended(policy, in_force.text(), location, as_of, frame, amendments, lifts)
     }
 
@@ -215,7 +203,7 @@ impl Engine {
     /// The image of a policy that is about to be applied, with the lifts and halts of services that are in force.
     pub(super) fn with_amendments(
         &self,
-        policy: Policy,
+        policy: &Policy,
         text: &str,
         location: &Arc<Location>,
         now: Instant,
@@ -226,7 +214,7 @@ impl Engine {
             return Ok(None);
         }
         let frame = &self.settings.host.frame;
-        let image = build::compile_amended(policy, text, location, now, frame, &amendments, lifts);
+        let image = build::compile_amended(policy.clone(), text, location, now, frame, &amendments, lifts);
         let image = image.map_err(|refusal| Refusal {
             error: format!(
                 "{}: with what is lifted and halted now; end that with `cordon unlift --all` or `cordon resume`",

@@ -30,7 +30,7 @@ pub(super) struct Wanted<'r> {
     /// What is stored of it.
     pub stored: StoredPolicy,
     /// What it says.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The parser's warnings.
     pub warnings: Vec<Diagnostic>,
     /// The bundle that brings it.
@@ -74,7 +74,7 @@ impl Engine {
         };
         let wanted = Wanted {
             stored,
-            policy,
+            policy: Arc::new(policy),
             warnings,
             bundle: None,
             need: None,
@@ -126,8 +126,7 @@ impl Engine {
             &lifts,
             std::mem::take(&mut wanted.warnings),
         )?;
-        let amended =
-            self.with_amendments(wanted.policy.clone(), &wanted.stored.text, &location, now, &lifts)?;
+        let amended = self.with_amendments(&wanted.policy, &wanted.stored.text, &location, now, &lifts)?;
         // Compiling takes seconds, in which a confirm deadline may pass.
         self.settle();
         let state = self.dataplane.state().map_err(Refusal::failed)?;
@@ -145,8 +144,8 @@ impl Engine {
         };
         let compile_ms = millis(started.elapsed());
 
-        self.check_memory(&image)?;
         let image = Arc::new(amended.unwrap_or(by_itself));
+        self.check_memory(&image)?;
         let amendments = self.tell_amendments(&image, now);
         // The one that passes everything comes before the first that must be confirmed.
         let number = self.dataplane.next_number() + u32::from(confirm.is_some() && state.is_empty);
@@ -240,8 +239,9 @@ impl Engine {
         if state.confirm_left_s.is_none() {
             self.problems.clear(&Topic::StoredPolicy);
         }
-        if is_other_bundle {
-            self.note_history(wanted, &image, actor);
+        match is_other_bundle {
+            true => self.note_history(wanted, &image, actor),
+            false => self.note_again(wanted, &image, actor),
         }
         let policy = policy_ref(&image);
         let now = wanted.stored.accepted.unwrap_or_else(Instant::now);
@@ -250,7 +250,12 @@ impl Engine {
         self.in_force = Some(InForce {
             bundle: wanted.bundle.clone(),
             need: wanted.need.cloned(),
-            ..InForce::policy(image, &wanted.stored, self.host_state.amendments.clone())
+            ..InForce::policy(
+                image,
+                Arc::clone(&wanted.policy),
+                &wanted.stored,
+                self.host_state.amendments.clone(),
+            )
         });
         if state.confirm_left_s.is_none() {
             self.settle_amendments();
@@ -345,6 +350,7 @@ impl Engine {
         };
         let in_force = InForce {
             image: Arc::clone(image),
+            policy: Arc::clone(&wanted.policy),
             source: Some(Arc::new(wanted.stored.clone())),
             is_baseline: false,
             bundle: wanted.bundle.clone(),

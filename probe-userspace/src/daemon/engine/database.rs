@@ -25,6 +25,7 @@ use crate::{
     diagnostic::Diagnostic,
     geo::{self, EMBEDDED_NAME, Location},
     instant::Instant,
+    policy::Policy,
 };
 
 /// A changed file is read once it looked the same this many times in a row, a second apart.
@@ -193,8 +194,8 @@ impl Engine {
         let (image, failed_tests) = self.rebuild(&before, location)?;
         let image = Arc::new(image);
         self.check_lockout_of_database(&before.image, &image)?;
-        let compile_ms = millis(started.elapsed());
         self.check_memory(&image)?;
+        let compile_ms = millis(started.elapsed());
         let event = Event::Database {
             origin: location.source.origin.clone(),
             sha256: location.source.sha256.clone(),
@@ -237,7 +238,7 @@ impl Engine {
     ) -> Result<(Image, Vec<Diagnostic>), Refusal> {
         let amendments = &self.host_state.amendments;
         build::build_accepted(
-            self.parsed(in_force)?,
+            Policy::clone(&in_force.policy),
             in_force.text(),
             location,
             in_force.as_of(amendments, Instant::now()),

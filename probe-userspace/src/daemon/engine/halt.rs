@@ -186,8 +186,7 @@ impl Engine {
     /// The service as the policy in force describes it; while it is halted, also as it was described then.
     fn find_service(&self, name: &str) -> Result<StoredService, Refusal> {
         let in_force = self.in_force.as_ref().ok_or_else(unknown_policy)?;
-        let policy = self.parsed(in_force)?;
-        let described = policy.services.iter().map(StoredService::of);
+        let described = in_force.policy.services.iter().map(StoredService::of);
         let now = Instant::now();
         let halted = self.host_state.amendments.live_halts(now);
         let halted = halted.map(|halt| halt.service.clone());

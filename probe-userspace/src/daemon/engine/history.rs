@@ -27,7 +27,7 @@ use crate::{
 /// A stored policy, read with what belongs to it.
 pub(super) struct Read {
     /// What it says.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The reader's warnings.
     pub warnings: Vec<Diagnostic>,
     /// The bundle that brought it.
@@ -46,7 +46,7 @@ impl Engine {
         };
         let (policy, warnings) = build::parse_policy(&stored.file, &stored.text, lists)?;
         Ok(Read {
-            policy,
+            policy: Arc::new(policy),
             warnings,
             bundle: None,
             need: None,
@@ -61,7 +61,7 @@ impl Engine {
         let warnings = bundle.warnings;
         match bundle.policy {
             Some((policy, _)) => Ok(Read {
-                policy,
+                policy: Arc::new(policy),
                 warnings,
                 bundle: Some(super::push::bundle_ref(&bundle.manifest, digest)),
                 need: match bundle.manifest.content {
@@ -75,29 +75,36 @@ impl Engine {
 
     /// Takes note of a policy that came into force.
     pub(super) fn note_history(&mut self, wanted: &Wanted<'_>, image: &Image, actor: &Actor) {
-        let coming = Coming {
-            stored: &wanted.stored,
-            policy: &image.policy_name,
-            sha256: &image.policy_sha256,
-            revision: wanted.bundle.as_ref().map(|bundle| bundle.revision),
-            break_glass: wanted
-                .break_glass
-                .as_ref()
-                .map(|break_glass| break_glass.reason.clone()),
-            actor,
-        };
-        self.begin_history(&coming, wanted.ended);
+        self.begin_history(&coming(wanted, image, actor), wanted.ended);
     }
 
     fn begin_history(&mut self, coming: &Coming<'_>, ended: Ended) {
         let result = self.history.begin(coming, ended, Instant::now(), &self.kept);
         let result = result.and_then(|()| self.sweep_kept());
+        self.note_history_written(result);
+    }
+
+    /// A text was taken from which the kernel has the same: the entry in force is of that text now, so that the next start
+    /// knows it.
+    pub(super) fn note_again(&mut self, wanted: &Wanted<'_>, image: &Image, actor: &Actor) {
+        let result = self.history.again(&coming(wanted, image, actor));
+        self.note_history_written(result);
+    }
+
+    /// What is wrong with an earlier index stays a problem.
+    fn note_history_written(&mut self, result: anyhow::Result<()>) {
+        if self.history.is_partial() && result.is_ok() {
+            return;
+        }
         self.problems
             .note(Topic::History, "cannot store the history", result);
     }
 
     /// Removes bundles and lists that neither the history nor a stored policy needs.
     fn sweep_kept(&self) -> anyhow::Result<()> {
+        if self.history.is_partial() {
+            return Ok(());
+        }
         let mut needed: BTreeSet<Digest> = self.history.needs();
         for stored in [self.store.policy()?, self.store.pending()?]
             .into_iter()
@@ -118,8 +125,7 @@ impl Engine {
             (Some(stored), Some(in_force)) => self.note_in_force(&stored, &in_force, ended),
             _ => {
                 let result = self.history.end(ended, Instant::now());
-                self.problems
-                    .note(Topic::History, "cannot store the history", result);
+                self.note_history_written(result);
             }
         }
     }
@@ -172,7 +178,7 @@ impl Engine {
     ) -> Result<RolledBack, Refusal> {
         let started = Stopwatch::now();
         self.look_at_trust();
-        if self.host_state.break_glass.is_some() && request.number.is_none() {
+        if self.host_state.break_glass.is_some() && request.number.is_none() && request.revision.is_none() {
             return self.roll_back_break_glass(actor, started);
         }
         if self.is_managed() {
@@ -189,16 +195,18 @@ impl Engine {
                 "a policy waits for confirmation: wait until it reverts, or `cordon confirm` it first",
             ));
         }
-        let entry = self.entry_to_go_back_to(request.number)?;
-        let stored = self
+        let entry = self.entry_to_go_back_to(request)?;
+        let mut stored = self
             .history
             .stored(&entry)
             .map_err(|error| Refusal::conflict(format!("entry {}: {error:#}", entry.number)))?;
+        // Whoever goes back to what nobody signed then may do so now.
+        stored.is_break_glass = false;
         let read = self.read_stored(&stored)?;
         let loaded = self.loaded_image(&stored, &read, &state);
         let mut wanted = Wanted {
             stored,
-            policy: read.policy,
+            policy: Arc::clone(&read.policy),
             warnings: read.warnings,
             bundle: read.bundle,
             need: read.need.as_ref(),
@@ -309,27 +317,38 @@ impl Engine {
         }
     }
 
-    fn entry_to_go_back_to(&self, number: Option<u64>) -> Result<HistoryEntry, Refusal> {
+    fn entry_to_go_back_to(&self, request: &RollbackRequest) -> Result<HistoryEntry, Refusal> {
         let current = self.history.current();
         let is_current = |entry: &HistoryEntry| {
             current.is_some_and(|current| {
                 (&current.sha256, current.bundle, current.lists) == (&entry.sha256, entry.bundle, entry.lists)
             })
         };
-        let found = match number {
-            Some(number) => self.history.entries().find(|entry| entry.number == number),
+        let mut entries = self.history.entries();
+        let found = match (request.number, request.revision) {
+            (Some(number), None) => entries.find(|entry| entry.number == number),
+            (None, Some(revision)) => entries.find(|entry| entry.revision == Some(revision)),
+            (Some(_), Some(_)) => {
+                return Err(Refusal::input(
+                    "name a number or a revision, not both",
+                    Vec::new(),
+                ));
+            }
             // What nobody confirmed or signed is not what anybody wants back unasked.
-            None => self.history.entries().find(|entry| {
+            (None, None) => entries.find(|entry| {
                 let was_good = !matches!(entry.ended, Some(Ended::Reverted | Ended::BreakGlassOver));
                 was_good && entry.break_glass.is_none() && !is_current(entry)
             }),
         };
-        match (found, number) {
-            (Some(entry), _) => Ok(entry.clone()),
-            (None, Some(number)) => Err(Refusal::conflict(format!(
+        match (found, request.number, request.revision) {
+            (Some(entry), _, _) => Ok(entry.clone()),
+            (None, Some(number), _) => Err(Refusal::conflict(format!(
                 "the history has no entry {number}: look at `cordon history`"
             ))),
-            (None, None) => Err(Refusal::conflict(
+            (None, None, Some(revision)) => Err(Refusal::conflict(format!(
+                "the history has no bundle of revision {revision}: look at `cordon history`"
+            ))),
+            (None, None, None) => Err(Refusal::conflict(
                 "there is no earlier policy to go back to: look at `cordon history`",
             )),
         }
@@ -365,7 +384,7 @@ impl Engine {
         let amendments = &self.host_state.amendments;
         let as_of = amendments.as_of(stored.accepted?, Instant::now());
         let built = build::build_accepted(
-            read.policy.clone(),
+            Policy::clone(&read.policy),
             &stored.text,
             &location,
             as_of,
@@ -377,10 +396,22 @@ impl Engine {
         let found = InForce {
             bundle: read.bundle.clone(),
             need: read.need.clone(),
-            ..InForce::policy(image, stored, amendments.clone())
+            ..InForce::policy(image, Arc::clone(&read.policy), stored, amendments.clone())
         };
         self.dataplane.recognise(&found.image).ok()?;
         Some(found)
+    }
+}
+
+fn coming<'a>(wanted: &'a Wanted<'_>, image: &'a Image, actor: &'a Actor) -> Coming<'a> {
+    let break_glass = wanted.break_glass.as_ref();
+    Coming {
+        stored: &wanted.stored,
+        policy: &image.policy_name,
+        sha256: &image.policy_sha256,
+        revision: wanted.bundle.as_ref().map(|bundle| bundle.revision),
+        break_glass: break_glass.map(|break_glass| break_glass.reason.clone()),
+        actor,
     }
 }
 

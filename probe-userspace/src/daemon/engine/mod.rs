@@ -63,6 +63,7 @@ use crate::{
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
     geo::Location,
+    policy::Policy,
 };
 
 /// How often leases are read, and interfaces in case that netlink told of no change.
@@ -142,6 +143,8 @@ pub struct Handle {
 #[derive(Clone, Debug)]
 struct InForce {
     image: Arc<Image>,
+    /// What it says. Kept, because a service must be halted also when the disk does not give it any more.
+    policy: Arc<Policy>,
     /// What it was compiled from; `None` for the baseline.
     source: Option<Arc<StoredPolicy>>,
     /// Not a policy of the operator's: [`super::build::PASS_EVERYTHING`].
@@ -259,7 +262,7 @@ impl Engine {
             );
         }
         if let Some(text) = history_problem {
-            problems.set(Topic::History, format!("the history begins anew: {text}"));
+            problems.set(Topic::History, format!("the history is not complete: {text}"));
         }
         Ok(Self {
             journal: audit::journal(&settings),

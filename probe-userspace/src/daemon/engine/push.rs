@@ -230,7 +230,7 @@ impl Engine {
         let stored = StoredPolicy::accepted(genuine.file, text, Instant::now());
         let wanted = Wanted {
             stored: stored.with_origin(Origin::Bundle(digest)),
-            policy: policy.clone(),
+            policy: Arc::new(policy.clone()),
             warnings: genuine.bundle.warnings.clone(),
             bundle: Some(bundle_ref(manifest, digest)),
             need: content.database.as_ref(),

@@ -80,6 +80,6 @@ impl Engine {
     /// At start, the policy that was reverted meanwhile is known by its file only.
     fn name_of_pending(&self) -> Option<String> {
         let pending = self.store.pending().ok().flatten()?;
-        Some(self.read_stored(&pending).ok()?.policy.name)
+        Some(self.read_stored(&pending).ok()?.policy.name.clone())
     }
 }

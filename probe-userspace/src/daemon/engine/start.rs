@@ -13,7 +13,7 @@ use crate::{
     exemption::KnownLifts,
     geo::Location,
     instant::Instant,
-    policy::{Amendments, NamedLists},
+    policy::{Amendments, NamedLists, Policy},
 };
 
 impl Engine {
@@ -307,7 +307,7 @@ impl Engine {
         let build = |amendments: &Amendments| {
             let read = read.as_ref().map_err(Refusal::clone)?;
             build::build_accepted(
-                read.policy.clone(),
+                Policy::clone(&read.policy),
                 &policy.text,
                 location,
                 as_of,
@@ -333,15 +333,14 @@ impl Engine {
             built = fewer.or(built);
             amended = StoredAmendments::default();
         }
-        let (bundle, need) = read.map_or((None, None), |read| (read.bundle, read.need));
-        match built {
-            Ok((image, failed_tests)) => {
+        match built.and_then(|built| Ok((built, read?))) {
+            Ok(((image, failed_tests), read)) => {
                 self.keep_lifts_of(&image);
                 self.note_failed_tests(path, &failed_tests);
                 Some(InForce {
-                    bundle,
-                    need,
-                    ..InForce::policy(image, policy, amended)
+                    bundle: read.bundle,
+                    need: read.need,
+                    ..InForce::policy(image, read.policy, policy, amended)
                 })
             }
             Err(refusal) => {
@@ -394,7 +393,7 @@ impl Engine {
         let amendments = &self.host_state.amendments;
         let (policy, _) = build::parse_policy(build::BASELINE, build::PASS_EVERYTHING, NamedLists::new())?;
         let (image, _) = build::build_accepted(
-            policy,
+            policy.clone(),
             build::PASS_EVERYTHING,
             location,
             amendments.as_of(Instant(0), Instant::now()),
@@ -404,6 +403,7 @@ impl Engine {
         )?;
         Ok(InForce {
             image: Arc::new(image),
+            policy: Arc::new(policy),
             source: None,
             is_baseline: true,
             bundle: None,
@@ -446,11 +446,13 @@ enum Pending {
 impl InForce {
     pub(super) fn policy(
         image: crate::compile::Image,
+        policy: Arc<Policy>,
         source: &StoredPolicy,
         amendments: StoredAmendments,
     ) -> Self {
         Self {
             image: Arc::new(image),
+            policy,
             source: Some(Arc::new(source.clone())),
             is_baseline: false,
             bundle: None,
