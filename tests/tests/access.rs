@@ -232,7 +232,7 @@ fn to_break_the_glass_needs_the_keys_role_and_who_is_denied_is_on_record() {
                 denied.push((
                     record.actor["uid"].as_u64().unwrap(),
                     record.what["source"].as_str().unwrap().to_owned(),
-                    record.what["count"].as_u64().unwrap(),
+                    record.what["count"].as_u64().unwrap_or(1),
                 ));
             }
         }
