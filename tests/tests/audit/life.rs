@@ -357,7 +357,9 @@ fn every_generation_is_on_record_whatever_made_it() {
         cordon.cordon_ok(verb).unwrap();
         numbers.push(cordon.generation().unwrap());
     }
-    let other = cordon.write_policy(&text.replace("[\"RU\"]", "[\"NL\"]")).unwrap();
+    let other = cordon
+        .write_policy(&text.replace("[\"RU\"]", "[\"NL\"]"))
+        .unwrap();
     cordon.cordon_ok(&["apply", "--confirm", "2s", &other]).unwrap();
     numbers.push(cordon.generation().unwrap());
     // Both generations are made anew: the one in force and the one that the kernel goes back to.
