@@ -406,6 +406,7 @@ impl Engine {
         self.attach_missing();
         self.look_at_trust();
         self.look_at_expiry();
+        self.save_marks();
         self.look_at_incoming();
         let result = self.dataplane.tidy();
         self.problems
