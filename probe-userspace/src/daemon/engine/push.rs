@@ -16,7 +16,7 @@ use crate::{
     },
     daemon::{
         Refusal,
-        accepted_geo::AcceptedGeo,
+        accepted_geo::{AcceptedGeo, GeoStore},
         api::{BundleRef, Ended, PushOutcome, PushQuery, Pushed},
         fetch::Taken,
         problems::Topic,
@@ -191,7 +191,7 @@ impl Engine {
         }
     }
 
-    /// Geo data has a mark of its own, kept beside the database.
+    /// Geo data has a mark of its own, which stands beside the database, too.
     fn push_geo(&mut self, file: &str, bundle: Bundle<'_>, votes: &Votes) -> Result<Pushed, Refusal> {
         let answer = Pushed {
             outcome: PushOutcome::Idle,
@@ -347,6 +347,19 @@ impl Engine {
         };
         // What was wrong with the copies before stays in the status.
         if let Err(error) = self.marks.raise(Kind::Policy, mark, bundle.issued) {
+            self.note_marks(Err(error));
+        }
+    }
+
+    /// What stands beside the database was taken, too.
+    pub(super) fn raise_mark_of_geo(&mut self) {
+        // A record that cannot be read is told where the database is read.
+        let Ok(Some(accepted)) = GeoStore::new(&self.settings.state_dir).accepted() else {
+            return;
+        };
+        if let Some(mark) = accepted.mark()
+            && let Err(error) = self.marks.raise(Kind::Geo, mark, Instant(accepted.seen_s))
+        {
             self.note_marks(Err(error));
         }
     }
