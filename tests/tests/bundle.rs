@@ -7,7 +7,7 @@ mod command_line;
 /// Every bad bundle gets the expected remarks.
 mod corpus;
 /// Bundles altered by chance and signed again, so that the parsers meet them.
-mod mutants;
+pub(crate) mod mutants;
 /// Stock minisign and cordon take each other's keys and signatures.
 mod stock;
 
@@ -32,15 +32,15 @@ const FILE: &str = "x.cordon";
 pub(crate) struct Host {
     pub(crate) trust: Trust,
     pub(crate) mark: Option<Mark>,
-    clock: Instant,
-    seen: Instant,
+    pub(crate) clock: Instant,
+    pub(crate) seen: Instant,
     identity: HostIdentity,
     cordon: Version,
 }
 
 impl Host {
     /// A host that trusts two keys, of which one must sign, and has nothing yet.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::trusting(&["one", "two"], Rules::default())
     }
 
@@ -67,7 +67,7 @@ impl Host {
         Self::trusting(&["one", "two"], rules)
     }
 
-    fn take(&self, bytes: &[u8]) -> Result<Freshness, Rejected> {
+    pub(crate) fn take(&self, bytes: &[u8]) -> Result<Freshness, Rejected> {
         let envelope = Envelope::read(FILE, bytes)?;
         let (bundle, _) = open(FILE, &envelope, &self.trust)?;
         let situation = Situation {

@@ -10,18 +10,25 @@ mod corpus;
 mod crash;
 /// Signed directives.
 mod directive;
+/// Geo data: its marks and records. What a full disk leaves.
+mod geo;
 /// History and rollback.
 mod history;
 /// The incoming directory.
 mod incoming;
 /// Hosts that take signed policies only, and breaking the glass.
 mod managed;
+/// Bundles altered by chance and signed again, at a running daemon.
+mod mutants;
 
 use std::{fmt::Write as _, fs, time::Duration};
 
-use cordon::instant::Instant;
+use cordon::{
+    audit::{Record, log},
+    instant::Instant,
+};
 use integration_tests::{
-    bundle_writer::{Draft, RawSection, Signer},
+    bundle_writer::{Draft, GEO_MANIFEST, RawSection, Signer},
     cordon_process::{Answer, Cordon, HostFile},
     lab::{EDGE_IFNAME, Lab},
     mmdb_writer::MmdbWriter,
@@ -117,6 +124,10 @@ impl Issue {
     }
 
     fn bytes(&self, signers: &[&str]) -> Vec<u8> {
+        signed(&self.draft(), signers)
+    }
+
+    fn draft(&self) -> Draft {
         let Self {
             revision,
             issued,
@@ -135,7 +146,7 @@ impl Issue {
                 .sections
                 .push(RawSection::raw(&format!("list:{name}"), list.as_bytes()));
         }
-        signed(&draft, signers)
+        draft
     }
 
     /// Writes the file, signed by one key.
@@ -161,6 +172,33 @@ fn directive(revision: u64, text: &str, signers: &[&str]) -> Vec<u8> {
     writeln!(content, "{text}").unwrap();
     draft.sections = vec![RawSection::raw("directive", content)];
     signed(&draft, signers)
+}
+
+/// Geo data, signed by one key.
+fn geo_bundle(revision: u64) -> Vec<u8> {
+    let database = MmdbWriter::new()
+        .country("81.0.0.0/16", "RU")
+        .country("82.0.0.0/16", "NL")
+        .country("84.0.0.0/16", if revision % 2 == 0 { "BY" } else { "FR" })
+        .to_bytes();
+    let draft = Draft {
+        manifest: GEO_MANIFEST.replace("revision = 7", &format!("revision = {revision}")),
+        sections: vec![RawSection::raw("database", database)],
+        ..Draft::geo()
+    };
+    signed(&draft, &["one"])
+}
+
+/// The audit log, as far as it is written.
+fn records(cordon: &Cordon<'_>) -> Vec<Record> {
+    let dir = log::dir(&cordon.dir().join("state"));
+    let mut records = Vec::new();
+    for name in log::segments(&dir).unwrap() {
+        let bytes = log::read_segment(&dir, &name).unwrap();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        records.extend(lines.map(|line| Record::from_line(line).unwrap().0));
+    }
+    records
 }
 
 fn signed(draft: &Draft, signers: &[&str]) -> Vec<u8> {

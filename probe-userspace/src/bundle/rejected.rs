@@ -47,8 +47,6 @@ reasons! {
     MalformedSignature = "malformed-signature",
     /// The host trusts no key.
     NoTrustedKey = "no-trusted-key",
-    /// The host's trusted keys cannot be read.
-    TrustUnreadable = "trust-unreadable",
     /// There is no signature.
     Unsigned = "unsigned",
     /// No key that signed is trusted.

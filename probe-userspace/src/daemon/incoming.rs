@@ -14,7 +14,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{Refusal, store::Store};
+use super::{
+    Refusal,
+    rejects::{Rejects, remove_any},
+};
 use crate::{
     bundle::{
         Reason, Rejected,
@@ -24,36 +27,44 @@ use crate::{
 };
 
 const ENDING: &str = ".cordon";
-const REASON_ENDING: &str = ".reason.json";
-const REJECTED: &str = "rejected";
 
-/// Most entries of the directory that are looked at; the rest waits.
+/// Most bundles that are looked at; the rest waits.
 const MAX_LOOKED_AT: usize = 1000;
-/// Most rejected bundles that are kept, and most bytes of them.
-const MAX_REJECTED: usize = 32;
-const MAX_REJECTED_BYTES: u64 = 256 << 20;
+/// Most entries of the directory, whatever they are: reading their names takes time.
+const MAX_ENTRIES: usize = 100_000;
 /// How often a file may be found changed before it is rejected.
 const MAX_CHANGES: u32 = 300;
 
 /// What tells that a file is still the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    ino: u64,
-    len: u64,
-    modified: (i64, i64),
+    which: Which,
     changed: (i64, i64),
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What tells a file and its content from another one, also after it was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Which {
+    ino: u64,
+    len: u64,
+    modified: (i64, i64),
+}
+
+#[derive(Clone, Debug, Default)]
 struct Seen {
     stamp: Option<Stamp>,
     n_changes: u32,
+    /// It is not tried before this tick.
+    after: u64,
+    /// Why it could not be taken.
+    problem: Option<String>,
 }
 
 /// The directory.
 #[derive(Debug)]
 pub struct Incoming {
     dir: PathBuf,
+    rejects: Rejects,
     seen: BTreeMap<OsString, Seen>,
 }
 
@@ -62,6 +73,8 @@ pub struct Incoming {
 pub struct Arrived {
     /// Its name.
     pub name: OsString,
+    /// Which file had that name when it was read.
+    pub which: Which,
     /// What it is called in remarks.
     pub file: String,
     /// Its bytes, unless it cannot be taken as it is.
@@ -73,62 +86,79 @@ impl Incoming {
     pub fn new(state: &Path) -> Self {
         Self {
             dir: state.join("incoming"),
+            rejects: Rejects::new(state),
             seen: BTreeMap::new(),
         }
     }
 
-    /// Makes the directories, for root alone; an operator may open the first one to a group.
+    /// Makes the directories, for root alone; an operator may open this one to a group.
     pub fn make(&self) -> anyhow::Result<()> {
-        for dir in [self.dir.clone(), self.dir.join(REJECTED)] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&dir)
-                .with_context(|| format!("cannot make {}", dir.display()))?;
-        }
-        Ok(())
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)
+            .with_context(|| format!("cannot make {}", self.dir.display()))?;
+        self.rejects.make()
     }
 
-    /// The files that have not changed since the last look, by name, with their bytes. One at a time: they are large.
-    pub fn look(&mut self) -> anyhow::Result<Vec<OsString>> {
+    /// The files that have not changed since the last look and are due at this tick: those that were not tried yet first,
+    /// by name.
+    pub fn look(&mut self, now: u64) -> anyhow::Result<Vec<OsString>> {
         self.check_dir()?;
-        let entries =
-            fs::read_dir(&self.dir).with_context(|| format!("cannot read {}", self.dir.display()))?;
+        let failed = || format!("cannot read {}", self.dir.display());
         let mut seen = BTreeMap::new();
         let mut ready = Vec::new();
-        for entry in entries.take(MAX_LOOKED_AT) {
-            let name = entry
-                .with_context(|| format!("cannot read {}", self.dir.display()))?
-                .file_name();
-            if !name.as_bytes().ends_with(ENDING.as_bytes()) || name.as_bytes().starts_with(b".") {
+        for (idx, entry) in fs::read_dir(&self.dir).with_context(failed)?.enumerate() {
+            if idx == MAX_ENTRIES {
+                bail!(
+                    "{} has more than {MAX_ENTRIES} entries: remove what is no bundle",
+                    self.dir.display()
+                );
+            }
+            let name = entry.with_context(failed)?.file_name();
+            if !name.as_bytes().ends_with(ENDING.as_bytes())
+                || name.as_bytes().starts_with(b".")
+                || seen.len() == MAX_LOOKED_AT
+            {
                 continue;
             }
             let stamp = fs::symlink_metadata(self.dir.join(&name))
                 .ok()
                 .map(|meta| stamp(&meta));
-            let before = self.seen.get(&name).copied();
+            let before = self.seen.get(&name);
             let is_same = before.is_some_and(|before| before.stamp == stamp);
-            let n_changes = before.map_or(0, |before| before.n_changes + u32::from(!is_same));
-            if is_same || n_changes > MAX_CHANGES {
-                ready.push(name.clone());
+            let known = match before {
+                Some(before) if is_same => before.clone(),
+                _ => Seen {
+                    stamp,
+                    n_changes: before.map_or(0, |before| before.n_changes + 1),
+                    ..Seen::default()
+                },
+            };
+            if (is_same || known.n_changes > MAX_CHANGES) && known.after <= now {
+                ready.push((known.after, name.clone()));
             }
-            seen.insert(name, Seen { stamp, n_changes });
+            seen.insert(name, known);
         }
         // What is gone is forgotten.
         self.seen = seen;
         ready.sort();
-        Ok(ready)
+        Ok(ready.into_iter().map(|(_, name)| name).collect())
     }
 
     /// Reads a file. `None`: it changed under the eyes, or is gone: it is looked at again.
     pub fn read(&mut self, name: &OsStr) -> Option<Arrived> {
         let path = self.dir.join(name);
         let file = path.display().to_string();
+        let mut which = stamp(&fs::symlink_metadata(&path).ok()?).which;
         let rejected = |reason, message: &str, fix: &str| {
             Err(Rejected::new(reason, Place::file(&file), "", message, fix))
         };
         let bytes = match read_whole(&path) {
-            Ok(Read::Whole(bytes)) => Ok(bytes),
+            Ok(Read::Whole(bytes, read)) => {
+                which = read;
+                Ok(bytes)
+            }
             Ok(Read::NoFile) => rejected(
                 Reason::Unreadable,
                 "this is no regular file",
@@ -157,67 +187,70 @@ impl Incoming {
         };
         Some(Arrived {
             name: name.to_owned(),
+            which,
             file,
             bytes,
         })
     }
 
-    /// Removes a file that was taken.
-    pub fn remove(&mut self, name: &OsStr) -> anyhow::Result<()> {
+    /// Removes a file that was taken. Another one that has its name by now stays.
+    pub fn remove(&mut self, name: &OsStr, which: Which) -> anyhow::Result<()> {
+        if let Some(claimed) = self.claim(name, which)? {
+            remove_any(&claimed).with_context(|| format!("cannot remove {}", claimed.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file aside, with the reason. Another one that has its name by now stays.
+    pub fn reject(&mut self, name: &OsStr, which: Which, refusal: &Refusal) -> anyhow::Result<()> {
+        match self.claim(name, which)? {
+            Some(claimed) => self.rejects.keep(&claimed, name, refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// A file that could not be taken is tried again from this tick on, or when it changes.
+    pub fn postpone(&mut self, name: &OsStr, after: u64, problem: String) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.after = after;
+            seen.problem = Some(problem);
+        }
+    }
+
+    /// Why files that are there could not be taken.
+    pub fn problem(&self) -> Option<String> {
+        let mut problems = self.seen.values().filter_map(|seen| seen.problem.as_deref());
+        let first = problems.next()?;
+        Some(match problems.count() {
+            0 => first.to_owned(),
+            n => format!("{first} (and {n} more)"),
+        })
+    }
+
+    /// Takes a file out of the directory. `None`: it is gone, or another one has its name, which is looked at anew.
+    /// Moved first and looked at then: nobody else gets at it there.
+    fn claim(&mut self, name: &OsStr, which: Which) -> anyhow::Result<Option<PathBuf>> {
         let path = self.dir.join(name);
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        let failed = || format!("cannot take {} out of the directory", path.display());
+        let claimed = match self.rejects.claim(&path) {
+            Ok(claimed) => claimed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(failed),
+        };
         self.seen.remove(name);
-        Ok(())
-    }
-
-    /// Puts a file aside, with the reason.
-    pub fn reject(&mut self, name: &OsStr, refusal: &Refusal) -> anyhow::Result<()> {
-        let rejected = Store::new(&self.dir.join(REJECTED));
-        let (from, to) = (self.dir.join(name), self.dir.join(REJECTED).join(name));
-        let reason = serde_json::to_vec_pretty(refusal).context("cannot write the reason as JSON")?;
-        let reason_name = format!("{}{REASON_ENDING}", name.to_string_lossy());
-        // The reason first: a file that lies there without one would say nothing.
-        rejected.write(&reason_name, &reason)?;
-        if fs::symlink_metadata(&to).is_ok_and(|there| there.is_dir()) {
-            fs::remove_dir_all(&to).with_context(|| format!("cannot remove {}", to.display()))?;
+        let found = fs::symlink_metadata(&claimed).with_context(failed)?;
+        if stamp(&found).which == which {
+            return Ok(Some(claimed));
         }
-        fs::rename(&from, &to)
-            .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))?;
-        self.seen.remove(name);
-        self.trim_rejected()
-    }
-
-    /// Removes the oldest rejected files beyond the bounds.
-    fn trim_rejected(&self) -> anyhow::Result<()> {
-        let dir = self.dir.join(REJECTED);
-        let failed = || format!("cannot read {}", dir.display());
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&dir).with_context(failed)? {
-            let entry = entry.with_context(failed)?;
-            let name = entry.file_name();
-            if name.as_bytes().ends_with(ENDING.as_bytes()) {
-                let metadata = entry.metadata().with_context(failed)?;
-                files.push((metadata.ctime(), metadata.ctime_nsec(), metadata.len(), name));
-            }
+        // Unless a third one has come: that is what its sender wants.
+        let back = match found.is_dir() {
+            true => fs::rename(&claimed, &path),
+            false => fs::hard_link(&claimed, &path).and_then(|()| fs::remove_file(&claimed)),
+        };
+        match back {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error).with_context(failed),
+            _ => Ok(None),
         }
-        files.sort();
-        let mut n_bytes: u64 = files.iter().map(|(_, _, len, _)| len).sum();
-        let mut n_files = files.len();
-        for (_, _, len, name) in files {
-            if n_files <= MAX_REJECTED && n_bytes <= MAX_REJECTED_BYTES {
-                break;
-            }
-            let path = dir.join(&name);
-            let removed = match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
-                _ => fs::remove_file(&path),
-            };
-            removed.with_context(|| format!("cannot remove {}", path.display()))?;
-            Store::new(&dir).remove(&format!("{}{REASON_ENDING}", name.to_string_lossy()))?;
-            n_files -= 1;
-            n_bytes -= len;
-        }
-        Ok(())
     }
 
     /// Signatures say what is taken, not the directory; but one that everybody may write to is a mistake.
@@ -238,7 +271,7 @@ impl Incoming {
 }
 
 enum Read {
-    Whole(Vec<u8>),
+    Whole(Vec<u8>, Which),
     NoFile,
     TooLarge,
     Changed,
@@ -268,16 +301,18 @@ fn read_whole(path: &Path) -> io::Result<Read> {
     (&file).take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     let after = file.metadata()?;
     match stamp(&before) == stamp(&after) && bytes.len() as u64 == after.len() {
-        true => Ok(Read::Whole(bytes)),
+        true => Ok(Read::Whole(bytes, stamp(&after).which)),
         false => Ok(Read::Changed),
     }
 }
 
 fn stamp(metadata: &fs::Metadata) -> Stamp {
     Stamp {
-        ino: metadata.ino(),
-        len: metadata.len(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        which: Which {
+            ino: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        },
         changed: (metadata.ctime(), metadata.ctime_nsec()),
     }
 }
@@ -306,14 +341,14 @@ mod tests {
         fs::write(&path, "one").unwrap();
         fs::write(incoming.dir.join(".hidden.cordon"), "").unwrap();
         fs::write(incoming.dir.join("notes.txt"), "").unwrap();
-        assert!(incoming.look().unwrap().is_empty(), "seen for the first time");
+        assert!(incoming.look(0).unwrap().is_empty(), "seen for the first time");
         fs::write(&path, "one and two").unwrap();
-        assert!(incoming.look().unwrap().is_empty(), "it grew");
-        assert_eq!(incoming.look().unwrap(), ["a.cordon"]);
+        assert!(incoming.look(0).unwrap().is_empty(), "it grew");
+        assert_eq!(incoming.look(0).unwrap(), ["a.cordon"]);
         let arrived = incoming.read(OsStr::new("a.cordon")).unwrap();
         assert_eq!(arrived.bytes.unwrap(), b"one and two");
-        incoming.remove(OsStr::new("a.cordon")).unwrap();
-        assert!(incoming.look().unwrap().is_empty());
+        incoming.remove(OsStr::new("a.cordon"), arrived.which).unwrap();
+        assert!(incoming.look(0).unwrap().is_empty());
     }
 
     #[test]
@@ -326,8 +361,8 @@ mod tests {
         nix::unistd::mkfifo(&incoming.dir.join("pipe.cordon"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let huge = File::create(incoming.dir.join("huge.cordon")).unwrap();
         huge.set_len(1 << 40).unwrap();
-        incoming.look().unwrap();
-        let ready = incoming.look().unwrap();
+        incoming.look(0).unwrap();
+        let ready = incoming.look(0).unwrap();
         assert_eq!(ready, ["dir.cordon", "huge.cordon", "link.cordon", "pipe.cordon"]);
         for name in ready {
             let arrived = incoming.read(&name).unwrap();
@@ -336,34 +371,98 @@ mod tests {
                 _ => Reason::Unreadable,
             };
             assert_eq!(reason(&arrived), expected, "{name:?}");
-            incoming.reject(&name, &Refusal::conflict("no")).unwrap();
+            incoming
+                .reject(&name, arrived.which, &Refusal::conflict("no"))
+                .unwrap();
         }
-        assert!(incoming.look().unwrap().is_empty(), "all of them were put aside");
+        assert!(incoming.look(0).unwrap().is_empty(), "all of them were put aside");
         assert_eq!(fs::read_to_string(&secret).unwrap(), "precious");
-        let kept = incoming.dir.join("rejected/link.cordon.reason.json");
+        let kept = dir.path().join("rejected/link.cordon.reason.json");
         assert!(fs::read_to_string(kept).unwrap().contains("\"error\": \"no\""));
     }
 
+    /// A file that is ready, by its content.
+    fn arrive(incoming: &mut Incoming, name: &str, content: &str) -> Arrived {
+        fs::write(incoming.dir.join(name), content).unwrap();
+        incoming.look(0).unwrap();
+        incoming.look(0).unwrap();
+        incoming.read(OsStr::new(name)).unwrap()
+    }
+
     #[test]
-    fn rejected_files_are_bounded() {
-        let (_dir, mut incoming) = incoming();
-        for n in 0..MAX_REJECTED + 4 {
-            let name = format!("{n:03}.cordon");
-            fs::write(incoming.dir.join(&name), "x").unwrap();
-            incoming
-                .reject(OsStr::new(&name), &Refusal::conflict("no"))
-                .unwrap();
+    fn a_file_that_takes_the_name_meanwhile_stays() {
+        let (dir, mut incoming) = incoming();
+        for is_taken in [true, false] {
+            let one = arrive(&mut incoming, "a.cordon", "rev 7");
+            let two = dir.path().join("two");
+            fs::write(&two, "rev 8").unwrap();
+            fs::rename(&two, incoming.dir.join("a.cordon")).unwrap();
+            match is_taken {
+                true => incoming.remove(&one.name, one.which).unwrap(),
+                false => incoming
+                    .reject(&one.name, one.which, &Refusal::conflict("no"))
+                    .unwrap(),
+            }
+            assert!(incoming.look(0).unwrap().is_empty(), "it is a new one");
+            assert_eq!(incoming.look(0).unwrap(), ["a.cordon"]);
+            let arrived = incoming.read(OsStr::new("a.cordon")).unwrap();
+            assert_eq!(arrived.bytes.unwrap(), b"rev 8");
+            incoming.remove(OsStr::new("a.cordon"), arrived.which).unwrap();
+            assert!(incoming.look(0).unwrap().is_empty());
+            let left: Vec<_> = fs::read_dir(dir.path().join("rejected")).unwrap().collect();
+            assert!(left.is_empty(), "{left:?}");
         }
-        let names = fs::read_dir(incoming.dir.join(REJECTED)).unwrap().count();
-        assert_eq!(names, 2 * MAX_REJECTED);
-        assert!(!incoming.dir.join("rejected/000.cordon.reason.json").exists());
+    }
+
+    #[test]
+    fn one_that_cannot_be_taken_lets_the_others_by_until_it_is_due_or_changed() {
+        let (_dir, mut incoming) = incoming();
+        arrive(&mut incoming, "a.cordon", "a");
+        arrive(&mut incoming, "b.cordon", "b");
+        incoming.postpone(OsStr::new("a.cordon"), 30, "no room".to_owned());
+        assert_eq!(incoming.look(29).unwrap(), ["b.cordon"]);
+        assert_eq!(incoming.problem().unwrap(), "no room");
+        assert_eq!(
+            incoming.look(30).unwrap(),
+            ["b.cordon", "a.cordon"],
+            "first what was never tried"
+        );
+        fs::write(incoming.dir.join("a.cordon"), "another").unwrap();
+        incoming.look(1).unwrap();
+        assert_eq!(incoming.look(1).unwrap(), ["a.cordon", "b.cordon"]);
+        assert_eq!(incoming.problem(), None);
+    }
+
+    #[test]
+    fn other_files_by_the_thousand_hide_no_bundle() {
+        let (_dir, mut incoming) = incoming();
+        for n in 0..3 * MAX_LOOKED_AT {
+            fs::write(incoming.dir.join(format!("{n}.txt")), "").unwrap();
+        }
+        arrive(&mut incoming, "a.cordon", "a");
+        assert_eq!(incoming.look(0).unwrap(), ["a.cordon"]);
+    }
+
+    /// A member of the group that may write there puts a link in place of what cordon would use.
+    #[test]
+    fn nothing_is_put_where_a_link_leads() {
+        let (dir, mut incoming) = incoming();
+        let precious = dir.path().join("bundles");
+        fs::create_dir(&precious).unwrap();
+        symlink(&precious, incoming.dir.join("rejected")).unwrap();
+        let bad = arrive(&mut incoming, "a.cordon", "bad");
+        incoming
+            .reject(&bad.name, bad.which, &Refusal::conflict("no"))
+            .unwrap();
+        assert_eq!(fs::read_dir(&precious).unwrap().count(), 0);
+        assert!(dir.path().join("rejected/a.cordon.reason.json").exists());
     }
 
     #[test]
     fn a_directory_for_everybody_is_refused() {
         let (_dir, mut incoming) = incoming();
         fs::set_permissions(&incoming.dir, fs::Permissions::from_mode(0o733)).unwrap();
-        let error = incoming.look().unwrap_err().to_string();
+        let error = incoming.look(0).unwrap_err().to_string();
         assert!(error.contains("chmod o-w"), "{error}");
     }
 }

@@ -75,6 +75,8 @@ impl Reached {
 pub struct Marks {
     store: Store,
     reached: Reached,
+    /// The copies do not say all of it.
+    is_unsaved: bool,
 }
 
 impl Marks {
@@ -97,6 +99,7 @@ impl Marks {
         let marks = Self {
             store: store.clone(),
             reached,
+            is_unsaved: false,
         };
         (marks, problem)
     }
@@ -111,20 +114,46 @@ impl Marks {
         self.reached == Reached::default()
     }
 
-    /// Notes that a bundle was taken. In this process it counts even if it cannot be written.
-    pub fn raise(&mut self, kind: Kind, mark: Mark, seen: Instant) -> anyhow::Result<()> {
-        match self.reached.raise(kind, mark, seen) {
-            true => self.write(),
-            false => Ok(()),
+    /// Notes that a bundle was taken. In this process it counts even if it cannot be written; [`Marks::save`] tries
+    /// again. `false`: there was nothing to write.
+    pub fn raise(&mut self, kind: Kind, mark: Mark, seen: Instant) -> anyhow::Result<bool> {
+        if self.reached.raise(kind, mark, seen) {
+            self.changed();
         }
+        self.save()
+    }
+
+    /// Puts back the mark of a bundle that was noted first and not taken then. What the time was seen to be stays.
+    pub fn take_back(&mut self, kind: Kind, before: Option<Mark>) -> anyhow::Result<bool> {
+        *self.reached.slot(kind) = before;
+        self.changed();
+        self.save()
+    }
+
+    /// Writes both copies, if they do not say all of it.
+    pub fn save(&mut self) -> anyhow::Result<bool> {
+        if !self.is_unsaved {
+            return Ok(false);
+        }
+        let bytes = serde_json::to_vec_pretty(&self.reached)?;
+        self.store.write(FIRST, &bytes)?;
+        self.store.write(SECOND, &bytes)?;
+        self.is_unsaved = false;
+        Ok(true)
     }
 
     /// Writes both copies.
-    pub fn write(&mut self) -> anyhow::Result<()> {
-        self.reached.n_writes = self.reached.n_writes.saturating_add(1);
-        let bytes = serde_json::to_vec_pretty(&self.reached)?;
-        self.store.write(FIRST, &bytes)?;
-        self.store.write(SECOND, &bytes)
+    pub fn write(&mut self) -> anyhow::Result<bool> {
+        self.changed();
+        self.save()
+    }
+
+    /// One write more, however often it must be tried: the copies are never more than one apart.
+    fn changed(&mut self) {
+        if !self.is_unsaved {
+            self.reached.n_writes = self.reached.n_writes.saturating_add(1);
+        }
+        self.is_unsaved = true;
     }
 }
 
@@ -252,6 +281,46 @@ mod tests {
         fs::write(dir.path().join(SECOND), second).unwrap();
         let (marks, problem) = Marks::read(&store);
         assert_eq!((revision(&marks), problem), (Some(7), None));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_later_and_nobody_is_accused() {
+        for name in [FIRST, SECOND] {
+            let (dir, store) = store();
+            let (mut marks, _) = Marks::read(&store);
+            assert!(marks.raise(Kind::Policy, mark(6), Instant(60)).unwrap());
+            let path = dir.path().join(name);
+            let before = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            marks.raise(Kind::Policy, mark(7), Instant(70)).unwrap_err();
+            let again = marks.raise(Kind::Policy, mark(7), Instant(70));
+            assert!(again.is_err(), "nothing rises, and it is not stored all the same");
+            marks.raise(Kind::Directive, mark(1), Instant(70)).unwrap_err();
+            fs::remove_dir(&path).unwrap();
+            fs::write(&path, before).unwrap();
+            let (stored, problem) = Marks::read(&store);
+            let expected = if name == FIRST { 6 } else { 7 };
+            assert_eq!((revision(&stored), problem), (Some(expected), None), "{name}");
+            assert!(marks.save().unwrap());
+            assert!(!marks.save().unwrap(), "once is enough");
+            let (stored, problem) = Marks::read(&store);
+            assert_eq!((revision(&stored), problem), (Some(7), None), "{name}");
+            assert_eq!(stored.reached().mark(Kind::Directive), Some(&mark(1)));
+        }
+    }
+
+    #[test]
+    fn a_mark_that_was_noted_first_can_be_put_back() {
+        let (_dir, store) = store();
+        let (mut marks, _) = Marks::read(&store);
+        marks.raise(Kind::Directive, mark(4), Instant(40)).unwrap();
+        marks.raise(Kind::Directive, mark(5), Instant(50)).unwrap();
+        marks.take_back(Kind::Directive, Some(mark(4))).unwrap();
+        let (marks, problem) = Marks::read(&store);
+        assert_eq!(problem, None);
+        assert_eq!(marks.reached().mark(Kind::Directive), Some(&mark(4)));
+        assert_eq!(marks.reached().seen(), Instant(50));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod preflight;
 mod probes;
 mod problems;
 mod refusal;
+mod rejects;
 mod sentence;
 mod server;
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub struct Refusal {
     /// Why a bundle was rejected, in one word: see [`Reason`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// It was done all the same, as far as it could be; not part of the body.
+    #[serde(skip)]
+    pub has_acted: bool,
     /// Remarks on the input, if that is what is wrong.
     #[serde(default)]
     pub diagnostics: Vec<Diagnostic>,
@@ -36,6 +39,7 @@ impl Refusal {
             is_by_role: false,
             error: error.into(),
             reason: None,
+            has_acted: false,
             diagnostics,
         }
     }
@@ -80,6 +84,14 @@ impl Refusal {
         }
     }
 
+    /// The same refusal of what was done all the same, as far as it could be.
+    pub fn having_acted(self) -> Self {
+        Self {
+            has_acted: true,
+            ..self
+        }
+    }
+
     /// Something failed on the way: kernel, disk, database.
     pub fn failed(error: impl fmt::Display) -> Self {
         Self::with_status(500, format!("{error:#}"))
@@ -104,6 +116,7 @@ impl Refusal {
             is_by_role: false,
             error: error.into(),
             reason: None,
+            has_acted: false,
             diagnostics: Vec::new(),
         }
     }

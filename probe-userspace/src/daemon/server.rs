@@ -37,10 +37,9 @@ use super::{
     Refusal,
     access::{Access, Caller, GROUP, Places},
     api::{
-        self, AddRequest, ApplyRequest, EventQuery, Exempted, ExemptionQuery, Exemptions, ExplainQuery,
-        HaltRequest, LiftRequest, LocateQuery, MAX_BODY_BYTES, MAX_SMALL_BODY_BYTES, RemoveQuery,
-        RenewRequest, ResumeRequest, RollbackRequest, Status, SyncQuery, Synced, UnliftRequest,
-        UnmanageRequest,
+        self, AddRequest, EventQuery, Exempted, ExemptionQuery, Exemptions, ExplainQuery, HaltRequest,
+        LiftRequest, LocateQuery, MAX_BODY_BYTES, MAX_SMALL_BODY_BYTES, RemoveQuery, RenewRequest,
+        ResumeRequest, RollbackRequest, Status, SyncQuery, Synced, UnliftRequest, UnmanageRequest,
     },
     engine::{Event, ExemptEvent, Handle, Reply},
     events::Filter,
@@ -166,7 +165,9 @@ fn router(handle: Handle) -> Router {
         .route("/v1/explain", get(explain))
         .route("/v1/locate", get(locate))
         .route("/v1/events", get(events))
-        .route("/v1/apply", post(apply))
+        // These two have limits of their own.
+        .route("/v1/apply", post(upload::apply))
+        .route("/v1/bundles", post(upload::push))
         .route("/v1/confirm", post(confirm))
         .route("/v1/history", get(history))
         .route("/v1/rollback", post(rollback))
@@ -183,11 +184,6 @@ fn router(handle: Handle) -> Router {
         .fallback(|| async { Refusal::with_status(404, "no such path in the control API, version 1") })
         .method_not_allowed_fallback(|| async { Refusal::with_status(405, "wrong method for this path") })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        // It has a limit of its own.
-        .route(
-            "/v1/bundles",
-            post(upload::push).layer(DefaultBodyLimit::disable()),
-        )
         .layer(Extension(Room::default()))
         .layer(middleware::from_fn_with_state(handle.clone(), note_denied))
         .with_state(handle)
@@ -270,20 +266,6 @@ async fn events(
         .map_err(|_| Refusal::with_status(503, "too many watch already: end one of them"))?;
     let body = super::events::body(&handle.hub, filter, permit);
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
-}
-
-async fn apply(
-    State(handle): State<Handle>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
-) -> Answer<super::api::Applied> {
-    let actor = caller.may(Role::Apply)?;
-    let request: ApplyRequest = read_json(body, MAX_BODY_BYTES).await?;
-    if request.break_glass.is_some() {
-        // It sets aside what the keys are there for.
-        caller.may(Role::Keys)?;
-    }
-    ask(&handle, |reply| Event::Apply(request, actor, reply)).await
 }
 
 async fn confirm(

@@ -94,7 +94,7 @@ async fn a_refusal_reaches_the_caller_with_its_remarks() {
             };
             let uid = nix::unistd::geteuid().as_raw();
             assert_eq!(actor, Actor::Local { uid });
-            let place = crate::diagnostic::Place::file(&request.file);
+            let place = crate::diagnostic::Place::file(&request.value.file);
             let remark = crate::diagnostic::Diagnostic::error(place, "XX", "no such country", "write DE");
             drop(reply.send(Err(Refusal::input("p.toml has 1 error", vec![remark]))));
         }

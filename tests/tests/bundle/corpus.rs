@@ -62,7 +62,6 @@ fn every_bad_bundle_is_refused_for_its_own_reason() {
         Reason::Unreadable,
         Reason::WrongGeoData,
         Reason::Lockout,
-        Reason::TrustUnreadable,
         Reason::CannotFollow,
     ];
     let missed: Vec<&Reason> = Reason::ALL

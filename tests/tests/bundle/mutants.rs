@@ -37,7 +37,7 @@ const BY_ENVELOPE: &[Reason] = &[
 ];
 
 /// What a payload that was altered before signing never leads to.
-const NEVER_BY_PAYLOAD: &[Reason] = &[
+pub(crate) const NEVER_BY_PAYLOAD: &[Reason] = &[
     Reason::Unreadable,
     Reason::NotABundle,
     Reason::MalformedSignature,
@@ -168,7 +168,8 @@ fn host_with(seed: &Draft) -> Host {
     }
 }
 
-fn mutant(seed: &Draft, rng: &mut Rng) -> Vec<u8> {
+/// A payload that is somewhere else than the seed says.
+pub(crate) fn mutant(seed: &Draft, rng: &mut Rng) -> Vec<u8> {
     let mut draft = seed.clone();
     if rng.below(3) == 0 {
         draft.manifest = draft.manifest.replacen("revision = 7", "revision = 8", 1);
@@ -356,7 +357,7 @@ fn mutate(bytes: &mut Vec<u8>, n_bytes: usize, rng: &mut Rng) {
 }
 
 /// Reads a payload that was taken in another way, and finds a later revision of the seed in which all is as it says.
-fn check_by_another_reader(payload: &[u8], seed: &Draft) {
+pub(crate) fn check_by_another_reader(payload: &[u8], seed: &Draft) {
     let shown = String::from_utf8_lossy(payload);
     let sections = split(payload, &seed.kind);
     let manifest = std::str::from_utf8(&sections[0].1).unwrap();

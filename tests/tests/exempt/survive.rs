@@ -288,3 +288,25 @@ fn a_list_that_cannot_be_read_changes_nothing_in_the_kernel_until_it_is_replaced
     assert!(passes(&cordon, "81.0.9.1"));
     assert_eq!(cordon.status().unwrap()["state"], "ok");
 }
+
+/// To take away needs no room on the disk.
+#[test]
+fn a_list_that_only_takes_away_is_taken_though_nothing_can_be_written() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(POLICY).unwrap();
+    add_ok(&cordon, "81.0.7.0/24", "C-1", &[]);
+    let stored = cordon.dir().join("state/exemptions.jsonl");
+    let one = fs::read(&stored).unwrap();
+    add_ok(&cordon, "82.0.7.0/24", "C-2", &[]);
+    fs::remove_file(&stored).unwrap();
+    fs::create_dir(&stored).unwrap();
+    let list = cordon.dir().join("list.jsonl");
+    fs::write(&list, one).unwrap();
+    assert!(passes(&cordon, RU) && passes(&cordon, NL));
+    cordon
+        .cordon_ok(&["exempt", "sync", list.to_str().unwrap()])
+        .unwrap();
+    assert!(passes(&cordon, RU) && !passes(&cordon, NL));
+    fs::remove_dir(&stored).unwrap();
+}

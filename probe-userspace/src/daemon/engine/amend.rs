@@ -216,6 +216,8 @@ impl Engine {
         let frame = &self.settings.host.frame;
         let image = build::compile_amended(policy.clone(), text, location, now, frame, &amendments, lifts);
         let image = image.map_err(|refusal| Refusal {
+            // By itself it compiles.
+            status: 409,
             error: format!(
                 "{}: with what is lifted and halted now; end that with `cordon unlift --all` or `cordon resume`",
                 refusal.error

@@ -96,7 +96,11 @@ impl Engine {
     }
 
     /// Compiles a policy, makes sure that it cuts nobody off, publishes and stores it.
-    pub(super) fn put_in_force(&mut self, mut wanted: Wanted<'_>, actor: &Actor) -> Result<Applied, Refusal> {
+    pub(super) fn try_put_in_force(
+        &mut self,
+        mut wanted: Wanted<'_>,
+        actor: &Actor,
+    ) -> Result<Applied, Refusal> {
         let confirm = confirm_window(wanted.confirm_s)?;
         let started = std::time::Instant::now();
         let location = self.load_location()?;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Engine;
+use super::{Engine, database::database_event};
 use crate::{
     audit::Actor,
     bundle::{
         self, Bundle, Content, Envelope, GeoContent, Kind, Reason, Rejected, Version,
-        freshness::{self, Freshness, Situation},
+        freshness::{self, Freshness, Mark, Situation},
         trust::{TrustDirectory, Votes},
     },
     daemon::{
@@ -143,17 +143,23 @@ impl Engine {
         };
         let store = GeoStore::new(&self.settings.state_dir);
         let known = store.accepted().map_err(Refusal::failed)?;
-        let mark = known.as_ref().and_then(AcceptedGeo::mark);
+        let stored = known.as_ref().and_then(AcceptedGeo::mark);
+        // The one beside the database may be lost with it, or may not have been written.
+        let reached = self.marks.reached();
+        let marks = [reached.mark(Kind::Geo), stored.as_ref()];
+        let mark = marks.into_iter().flatten().max_by_key(|mark| mark.revision);
         let situation = Situation {
-            mark: mark.as_ref(),
+            mark,
             clock: Instant::now(),
-            seen: Instant(known.as_ref().map_or(0, |known| known.seen_s)),
+            seen: Instant(known.as_ref().map_or(0, |known| known.seen_s)).max(reached.seen()),
             host: None,
             cordon: Version::ours(),
         };
         let fresh = freshness::judge(file, &bundle.manifest, bundle.digest, &situation);
         let seen = match fresh.map_err(|rejected| Refusal::rejected(file, rejected))? {
-            Freshness::Idle { .. } => return Ok(Taken::Idle),
+            Freshness::Idle { .. } if stored.as_ref() == mark => return Ok(Taken::Idle),
+            // It was taken, and lost since.
+            Freshness::Idle { .. } => situation.seen,
             Freshness::Accept { seen } => seen,
         };
         if self.is_waiting()? {
@@ -205,12 +211,23 @@ impl Engine {
             bundle: accepted.payload.clone(),
         };
         // The host file's own database counts first: this one is kept for when that key goes.
-        if self.settings.host.database.is_none() {
-            let location = Arc::new(location);
-            self.use_location(&location, &actor, Some(&accepted))?;
+        let is_used = self.settings.host.database.is_none();
+        let location = Arc::new(location);
+        let is_recorded = is_used && self.use_location(&location, &actor, Some(&accepted))?;
+        if !is_recorded {
+            self.record_first(&actor, &database_event(&location, Some(&accepted)))?;
+        }
+        if is_used {
             self.location = Some(location);
             self.problems.clear(&Topic::Database);
         }
+        let mark = Mark {
+            name: accepted.name.clone(),
+            revision: accepted.revision,
+            digest: bundle.digest,
+        };
+        let noted = self.marks.raise(Kind::Geo, mark, seen);
+        self.note_marks(noted);
         let stored = store.accept(&accepted);
         self.problems.note(
             Topic::StoredGeo,

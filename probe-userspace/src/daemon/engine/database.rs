@@ -173,19 +173,20 @@ impl Engine {
         }
     }
 
-    /// Compiles the policy in force with other location tables and puts that in force.
+    /// Compiles the policy in force with other location tables and puts that in force. `false`: there was nothing to
+    /// compile, and nothing is recorded.
     pub(super) fn use_location(
         &mut self,
         location: &Arc<Location>,
         actor: &Actor,
         accepted: Option<&AcceptedGeo>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let before = match &self.in_force {
             Some(in_force) if !in_force.is_baseline => in_force.clone(),
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
         if Arc::ptr_eq(&before.image.location, location) {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(why) = self.refuses_database(location, accepted) {
             return Err(Refusal::conflict(why));
@@ -196,13 +197,7 @@ impl Engine {
         self.check_lockout_of_database(&before.image, &image)?;
         self.check_memory(&image)?;
         let compile_ms = millis(started.elapsed());
-        let event = Event::Database {
-            origin: location.source.origin.clone(),
-            sha256: location.source.sha256.clone(),
-            built: Instant(u32::try_from(location.source.built_s).unwrap_or(u32::MAX)).to_string(),
-            revision: accepted.map(|accepted| accepted.revision),
-        };
-        self.record_first(actor, &event)?;
+        self.record_first(actor, &database_event(location, accepted))?;
         let is_same = self.dataplane.recognise(&image).map_err(Refusal::failed)?;
         let after = InForce {
             image: Arc::clone(&image),
@@ -226,7 +221,7 @@ impl Engine {
         self.problems.clear(&Topic::Tests);
         let path = self.store.policy_path();
         self.note_failed_tests(&path, &failed_tests);
-        Ok(())
+        Ok(true)
     }
 
     /// The policy in force with these tables, and with what is lifted and halted now. Its tests were for its author: those
@@ -305,6 +300,16 @@ impl Engine {
                 .set(Topic::DatabaseAge, format!("{why}: it stays in force")),
             None => self.problems.clear(&Topic::DatabaseAge),
         }
+    }
+}
+
+/// That a database is taken; `accepted` is the bundle that brings it.
+pub(super) fn database_event(location: &Location, accepted: Option<&AcceptedGeo>) -> Event {
+    Event::Database {
+        origin: location.source.origin.clone(),
+        sha256: location.source.sha256.clone(),
+        built: Instant(u32::try_from(location.source.built_s).unwrap_or(u32::MAX)).to_string(),
+        revision: accepted.map(|accepted| accepted.revision),
     }
 }
 

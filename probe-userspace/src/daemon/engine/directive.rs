@@ -1,16 +1,20 @@
 //! Signed directives: the same verbs as on the command line, with those who signed as their author.
 
+use ipnet::IpNet;
+
 use super::{Engine, push::Genuine};
 use crate::{
+    audit::Actor,
     bundle::{
-        Reason,
-        directive::{Directive, Orders},
+        Kind, Reason,
+        directive::{Directive, Exempt, ExemptChange, Orders},
         freshness::Freshness,
     },
     daemon::{
         Refusal,
-        api::{HaltRequest, LiftRequest, PushOutcome, Pushed, ResumeRequest, UnliftRequest},
+        api::{AddRequest, HaltRequest, LiftRequest, PushOutcome, Pushed, ResumeRequest, UnliftRequest},
     },
+    exemption::Written,
     instant::Instant,
 };
 
@@ -22,19 +26,31 @@ impl Engine {
         if matches!(genuine.freshness, Freshness::Idle { .. }) {
             return Ok(genuine.answer(PushOutcome::Idle));
         }
-        let result = self.follow(directive, genuine);
-        match result {
-            Ok(()) => {}
-            // The host is as it was: the same directive may come again, so it is not marked as taken.
-            Err(refusal) if refusal.reason.is_some() => return Err(refusal),
-            Err(refusal) if refusal.status == 500 => {
-                // It acted as far as it could, and says what is missing.
+        let opens = opens(directive);
+        let before = self.marks.reached().mark(Kind::Directive).cloned();
+        if opens {
+            // Else one that opened could come again, when somebody has closed since.
+            self.raise_mark_first(genuine)?;
+        }
+        match self.follow(directive, genuine) {
+            Ok(()) => self.raise_mark(genuine),
+            Err(refusal) if refusal.has_acted => {
+                // As far as it could; it says what is missing.
                 self.raise_mark(genuine);
                 return Err(refusal);
             }
-            Err(refusal) => return Err(refusal.because(Reason::CannotFollow)),
+            Err(refusal) => {
+                // The host is as it was: the same directive may come again, so it is not marked as taken.
+                if opens {
+                    self.take_back_mark(Kind::Directive, before);
+                }
+                return Err(match (&refusal.reason, refusal.status) {
+                    // The host's fault, not that of the directive.
+                    (None, 500..) | (Some(_), _) => refusal,
+                    (None, _) => refusal.because(Reason::CannotFollow),
+                });
+            }
         }
-        self.raise_mark(genuine);
         tracing::info!(actor = %genuine.signers, %directive, "followed");
         Ok(Pushed {
             followed: Some(directive.to_string()),
@@ -86,11 +102,40 @@ impl Engine {
                 };
                 self.unlift(&request, signers).map(drop)
             }
-            Directive::Exempt(_) => Err(genuine.rejected(
-                Reason::CannotFollow,
-                format!("this cordon does not follow `{}` directives", directive.name()),
-                "install a newer cordon on this host",
-            )),
+            Directive::Exempt(exempt) => self.follow_exempt(exempt, signers),
+        }
+    }
+
+    /// All of its prefixes, or none.
+    fn follow_exempt(&mut self, exempt: &Exempt, signers: &Actor) -> Result<(), Refusal> {
+        let Exempt {
+            reference, prefixes, ..
+        } = exempt;
+        let endless = || Refusal::failed("a directive that exempts without an end");
+        match exempt.change {
+            ExemptChange::Add => {
+                let until = exempt.until.ok_or_else(endless)?;
+                let written = |prefix: &IpNet| Written {
+                    prefix: prefix.to_string(),
+                    reference: reference.clone(),
+                    reason: exempt.reason.clone(),
+                    approver: exempt.approver.clone(),
+                    until: Some(until.to_string()),
+                    orders: exempt.orders.clone(),
+                    services: exempt.services.clone(),
+                    wide: exempt.wide,
+                    ..Written::default()
+                };
+                let request = AddRequest {
+                    exemptions: prefixes.iter().map(written).collect(),
+                };
+                self.add_exemptions(&request, signers).map(drop)
+            }
+            ExemptChange::Renew => {
+                let until = exempt.until.ok_or_else(endless)?;
+                self.renew_all(reference, prefixes, until, signers).map(drop)
+            }
+            ExemptChange::Remove => self.remove_all(Some(reference), prefixes, signers).map(drop),
         }
     }
 
@@ -107,6 +152,15 @@ impl Engine {
                 "sign one with a later `until`",
             )),
         }
+    }
+}
+
+/// Whether following it lets packets pass that were dropped.
+fn opens(directive: &Directive) -> bool {
+    match directive {
+        Directive::Resume { .. } | Directive::Lift { .. } => true,
+        Directive::Halt { .. } | Directive::Unlift { .. } => false,
+        Directive::Exempt(exempt) => exempt.change != ExemptChange::Remove,
     }
 }
 

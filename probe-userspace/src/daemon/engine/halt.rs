@@ -75,7 +75,8 @@ impl Engine {
                 } else {
                     problems.join("; ")
                 }
-            )));
+            ))
+            .having_acted());
         }
         Ok(HaltReply {
             service: None,
@@ -262,13 +263,17 @@ impl Engine {
             if ended.is_some() {
                 self.note_halt_for_probes();
             }
-            self.dataplane.resume().map_err(Refusal::failed)?;
+            self.dataplane.resume().map_err(|error| Refusal {
+                has_acted: resumed.is_ok() && !services.is_empty(),
+                ..Refusal::failed(error)
+            })?;
             self.problems.clear(&Topic::Halt);
             self.host_state.halted = None;
             self.save_host_state();
         }
         if let Err(refusal) = resumed {
             return Err(Refusal {
+                has_acted: request.service.is_none(),
                 error: match &ended {
                     Some(_) => format!(
                         "the host is resumed, but services are still halted: {}",

@@ -12,7 +12,7 @@ use crate::{
     compile::Image,
     daemon::{
         Refusal,
-        api::{BundleRef, Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
+        api::{Applied, BundleRef, Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
         build,
         history::Coming,
         preflight::Lockout,
@@ -98,6 +98,19 @@ impl Engine {
         }
         self.problems
             .note(Topic::History, "cannot store the history", result);
+    }
+
+    /// As [`Engine::try_put_in_force`]. What was kept of a policy that is refused then is removed: else refusals would
+    /// fill the disk.
+    pub(super) fn put_in_force(&mut self, wanted: Wanted<'_>, actor: &Actor) -> Result<Applied, Refusal> {
+        let keeps = !matches!(wanted.keep, Keep::Nothing);
+        let result = self.try_put_in_force(wanted, actor);
+        if result.is_err() && keeps {
+            let swept = self.sweep_kept();
+            self.problems
+                .note(Topic::History, "cannot remove what is not needed", swept);
+        }
+        result
     }
 
     /// Removes bundles and lists that neither the history nor a stored policy needs.

@@ -2,7 +2,7 @@
 
 use super::{Engine, push::Upload};
 use crate::{
-    audit::{Actor, Rejection},
+    audit::Actor,
     daemon::{Refusal, api::PushQuery, incoming::Arrived, problems::Topic},
 };
 
@@ -21,24 +21,31 @@ impl Engine {
         if self.n_ticks < self.incoming_after {
             return;
         }
-        let ready = match self.incoming.look() {
+        let ready = match self.incoming.look(self.n_ticks) {
             Ok(ready) => ready,
             Err(error) => return self.note_incoming(Err(error)),
         };
-        let mut result = Ok(());
         for name in ready.into_iter().take(MAX_PER_TICK) {
-            if let Some(arrived) = self.incoming.read(&name) {
-                self.show(Some("taking a bundle"));
-                result = self.take_arrived(arrived);
-                self.show(None);
+            let Some(arrived) = self.incoming.read(&name) else {
+                continue;
+            };
+            self.show(Some("taking a bundle"));
+            // One that cannot be taken now must not hold up the next: that may be a halt.
+            if let Err(error) = self.take_arrived(arrived) {
+                let after = self.n_ticks + RETRY_TICKS;
+                self.incoming.postpone(&name, after, format!("{error:#}"));
             }
-            if result.is_err() {
-                break;
-            }
+            self.show(None);
         }
-        self.note_incoming(result);
+        let result = self
+            .incoming
+            .problem()
+            .map_or(Ok(()), |text| Err(anyhow::anyhow!(text)));
+        self.problems
+            .note(Topic::Incoming, "bundles are not taken", result);
     }
 
+    /// Without the directory, nothing can be taken.
     fn note_incoming(&mut self, result: anyhow::Result<()>) {
         if result.is_err() {
             self.incoming_after = self.n_ticks + RETRY_TICKS;
@@ -48,17 +55,16 @@ impl Engine {
     }
 
     fn take_arrived(&mut self, arrived: Arrived) -> anyhow::Result<()> {
-        let Arrived { name, file, bytes } = arrived;
+        let Arrived {
+            name,
+            which,
+            file,
+            bytes,
+        } = arrived;
         let refusal = match bytes {
             Err(rejected) => {
                 let refusal = Refusal::rejected(&file, rejected);
-                let rejection = Rejection {
-                    verb: "push".to_owned(),
-                    source: file.clone(),
-                    reason: refusal.reason.clone().unwrap_or_default(),
-                    message: refusal.error.clone(),
-                };
-                self.journal.reject(&Actor::Daemon, rejection);
+                self.note_rejection(&file, &Actor::Daemon, &refusal);
                 refusal
             }
             Ok(bytes) => {
@@ -66,18 +72,22 @@ impl Engine {
                     file: file.clone(),
                     ..PushQuery::default()
                 };
-                match self.push(Upload { query, bytes }, &Actor::Daemon) {
+                let result = self.push(Upload { query, bytes }, &Actor::Daemon);
+                match &result {
                     Ok(pushed) => {
                         tracing::info!(file, outcome = ?pushed.outcome, "taken from the incoming directory");
-                        return self.incoming.remove(&name);
+                        return self.incoming.remove(&name, which);
                     }
                     // The fault is not the bundle's: it stays where it is.
-                    Err(refusal) if refusal.reason.is_none() => anyhow::bail!("{file}: {refusal}"),
-                    Err(refusal) => refusal,
+                    Err(refusal) if refusal.reason.is_none() => {
+                        self.note_refusal("push", &file, &Actor::Daemon, &result);
+                        anyhow::bail!("{file}: {refusal}");
+                    }
+                    Err(refusal) => refusal.clone(),
                 }
             }
         };
         tracing::warn!(file, reason = refusal.reason, "rejected: {refusal}");
-        self.incoming.reject(&name, &refusal)
+        self.incoming.reject(&name, which, &refusal)
     }
 }

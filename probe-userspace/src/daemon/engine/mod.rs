@@ -56,6 +56,7 @@ use super::{
     problems::{Problems, Topic},
     settings::Settings,
     store::{HostState, Store, StoredPolicy},
+    upload::Held,
 };
 use crate::{
     audit::{Actor, Journal},
@@ -77,11 +78,11 @@ pub enum Event {
     /// How does the host stand?
     Status(oneshot::Sender<Status>),
     /// Publish a policy.
-    Apply(ApplyRequest, Actor, Reply<Applied>),
+    Apply(Box<Held<ApplyRequest>>, Actor, Reply<Applied>),
     /// Keep the policy that waits.
     Confirm(Actor, Reply<Confirmed>),
     /// Take a bundle.
-    Push(Box<Upload>, Actor, Reply<Pushed>),
+    Push(Box<Held<Upload>>, Actor, Reply<Pushed>),
     /// Go back to an earlier policy.
     Rollback(RollbackRequest, Actor, Reply<RolledBack>),
     /// What was in force when?
@@ -309,8 +310,9 @@ impl Engine {
                 Event::Status(reply) => answer(reply, self.status()),
                 Event::Apply(request, actor, reply) => {
                     self.show(Some("publishing"));
-                    let result = self.apply(&request, &actor);
-                    self.note_refusal("apply", &request.file, &actor, &result);
+                    let result = self.apply(&request.value, &actor);
+                    self.note_refusal("apply", &request.value.file, &actor, &result);
+                    drop(request);
                     self.show(None);
                     answer(reply, result);
                 }
@@ -321,8 +323,10 @@ impl Engine {
                 }
                 Event::Push(upload, actor, reply) => {
                     self.show(Some("taking a bundle"));
-                    let file = upload.query.file.clone();
-                    let result = self.push(*upload, &actor);
+                    let Held { value, room } = *upload;
+                    let file = value.query.file.clone();
+                    let result = self.push(value, &actor);
+                    drop(room);
                     // What a bundle is rejected for is on record with those who signed it.
                     if result.as_ref().is_err_and(|refusal| refusal.reason.is_none()) {
                         self.note_refusal("push", &file, &actor, &result);
@@ -423,6 +427,7 @@ impl Engine {
         self.attach_missing();
         self.look_at_trust();
         self.look_at_expiry();
+        self.save_marks();
         self.look_at_incoming();
         let result = self.dataplane.tidy();
         self.problems

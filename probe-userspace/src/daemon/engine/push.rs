@@ -16,7 +16,7 @@ use crate::{
     },
     daemon::{
         Refusal,
-        accepted_geo::AcceptedGeo,
+        accepted_geo::{AcceptedGeo, GeoStore},
         api::{BundleRef, Ended, PushOutcome, PushQuery, Pushed},
         fetch::Taken,
         problems::Topic,
@@ -69,6 +69,15 @@ impl Genuine<'_> {
             followed: None,
             diagnostics: self.bundle.warnings.clone(),
             problems: Vec::new(),
+        }
+    }
+
+    /// What the host notes of it.
+    fn mark(&self) -> Mark {
+        Mark {
+            name: self.bundle.manifest.name.clone(),
+            revision: self.bundle.manifest.revision,
+            digest: self.bundle.digest,
         }
     }
 
@@ -145,7 +154,8 @@ impl Engine {
         self.look_at_trust();
         let trust = match &self.trust {
             Ok(trust) => Arc::clone(trust),
-            Err(refusal) => return Err(refusal.clone().because(Reason::TrustUnreadable)),
+            // That is no fault of the bundle.
+            Err(refusal) => return Err(refusal.clone()),
         };
         let (bundle, votes) = bundle::open(file, envelope, &trust).map_err(rejected)?;
         let signers = signers(&votes, bundle.digest);
@@ -181,7 +191,7 @@ impl Engine {
         }
     }
 
-    /// Geo data has a mark of its own, kept beside the database.
+    /// Geo data has a mark of its own, which stands beside the database, too.
     fn push_geo(&mut self, file: &str, bundle: Bundle<'_>, votes: &Votes) -> Result<Pushed, Refusal> {
         let answer = Pushed {
             outcome: PushOutcome::Idle,
@@ -227,6 +237,8 @@ impl Engine {
                 return self.end_break_glass(genuine);
             }
         }
+        // It is asked for by whoever pushes, and not said by the bundle.
+        super::apply::confirm_window(genuine.query.confirm_s)?;
         let stored = StoredPolicy::accepted(genuine.file, text, Instant::now());
         let wanted = Wanted {
             stored: stored.with_origin(Origin::Bundle(digest)),
@@ -244,7 +256,7 @@ impl Engine {
         };
         let applied = self.put_in_force(wanted, &genuine.signers).map_err(|refusal| {
             match (&refusal.reason, refusal.status) {
-                // What compiles nowhere is the bundle's fault; a full disk is not.
+                // What compiles nowhere is the bundle's fault; a full disk is not, nor what is lifted or halted here.
                 (None, 422) => refusal.because(Reason::MalformedPolicy),
                 _ => refusal,
             }
@@ -274,18 +286,56 @@ impl Engine {
     /// Notes that a bundle was taken. What cannot be written is taken all the same: it is in force.
     pub(super) fn raise_mark(&mut self, genuine: &Genuine<'_>) {
         let manifest = &genuine.bundle.manifest;
-        let mark = Mark {
-            name: manifest.name.clone(),
-            revision: manifest.revision,
-            digest: genuine.bundle.digest,
-        };
-        let result = self.marks.raise(manifest.kind(), mark, manifest.issued);
+        let result = self.marks.raise(manifest.kind(), genuine.mark(), manifest.issued);
         self.note_marks(result);
     }
 
-    pub(super) fn note_marks(&mut self, result: anyhow::Result<()>) {
-        self.problems
-            .note(Topic::Marks, "cannot store which revision this host has", result);
+    /// Notes that a bundle is taken, before it opens anything. What cannot be written opens nothing.
+    pub(super) fn raise_mark_first(&mut self, genuine: &Genuine<'_>) -> Result<(), Refusal> {
+        let kind = genuine.bundle.manifest.kind();
+        let before = self.marks.reached().mark(kind).cloned();
+        let result = self
+            .marks
+            .raise(kind, genuine.mark(), genuine.bundle.manifest.issued);
+        let refused = result.as_ref().err().map(|error| {
+            Refusal::with_status(
+                507,
+                format!(
+                    "cannot store which revision this host has: {error:#}. Nothing was done: what opens something must be \
+                     noted first, or it could be done again later. Make room there, or make it writable, and try again"
+                ),
+            )
+        });
+        self.note_marks(result);
+        let Some(refusal) = refused else {
+            return Ok(());
+        };
+        self.take_back_mark(kind, before);
+        Err(refusal)
+    }
+
+    /// A bundle that was noted first was not taken.
+    pub(super) fn take_back_mark(&mut self, kind: Kind, before: Option<Mark>) {
+        let result = self.marks.take_back(kind, before);
+        self.note_marks(result);
+    }
+
+    /// What could not be written is written as soon as it can be.
+    pub(super) fn save_marks(&mut self) {
+        let result = self.marks.save();
+        self.note_marks(result);
+    }
+
+    /// `false`: nothing was written, so nothing is known to be well.
+    pub(super) fn note_marks(&mut self, result: anyhow::Result<bool>) {
+        match result {
+            Ok(true) => self.problems.clear(&Topic::Marks),
+            Ok(false) => {}
+            Err(error) => self.problems.set(
+                Topic::Marks,
+                format!("cannot store which revision this host has: {error:#}"),
+            ),
+        }
     }
 
     /// What is in force was taken, whatever the marks say.
@@ -295,7 +345,21 @@ impl Engine {
             revision: bundle.revision,
             digest: bundle.digest,
         };
+        // What was wrong with the copies before stays in the status.
         if let Err(error) = self.marks.raise(Kind::Policy, mark, bundle.issued) {
+            self.note_marks(Err(error));
+        }
+    }
+
+    /// What stands beside the database was taken, too.
+    pub(super) fn raise_mark_of_geo(&mut self) {
+        // A record that cannot be read is told where the database is read.
+        let Ok(Some(accepted)) = GeoStore::new(&self.settings.state_dir).accepted() else {
+            return;
+        };
+        if let Some(mark) = accepted.mark()
+            && let Err(error) = self.marks.raise(Kind::Geo, mark, Instant(accepted.seen_s))
+        {
             self.note_marks(Err(error));
         }
     }

@@ -70,6 +70,7 @@ impl Engine {
         for bundle in in_force.iter().flatten() {
             self.raise_mark_to(bundle);
         }
+        self.raise_mark_of_geo();
         // Both copies say the same from now on; what was wrong with them stays in the status until the next bundle.
         if self.problems.has(&Topic::Marks)
             && !self.marks.is_empty()

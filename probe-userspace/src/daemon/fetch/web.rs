@@ -182,17 +182,22 @@ fn redirected(from: &SourceUrl, response: &Response<Incoming>) -> anyhow::Result
         .and_then(|location| location.to_str().ok())
         .context("a redirect to nowhere")?;
     let SourceUrl::Web {
-        is_tls, host, port, ..
+        is_tls,
+        host,
+        port,
+        target,
     } = from
     else {
         bail!("{from} is not on the web");
     };
-    let to = if location.starts_with('/') && !location.starts_with("//") {
-        let scheme = if *is_tls { "https" } else { "http" };
-        let authority = from.authority().unwrap_or_default();
-        format!("{scheme}://{authority}{location}")
-    } else {
+    let scheme = if *is_tls { "https" } else { "http" };
+    let to = if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if has_scheme(location) {
         location.to_owned()
+    } else {
+        let authority = from.authority().unwrap_or_default();
+        format!("{scheme}://{authority}{}", resolve(target, location))
     };
     let elsewhere =
         || format!("redirected to {location:?}, which is not on the same server: name that as `url`");
@@ -206,6 +211,41 @@ fn redirected(from: &SourceUrl, response: &Response<Incoming>) -> anyhow::Result
         } if (to_tls, to_port) == (is_tls, port) && to_host.eq_ignore_ascii_case(host) => Ok(to),
         _ => bail!("{}", elsewhere()),
     }
+}
+
+/// Whether a reference begins with something like `https:`.
+fn has_scheme(location: &str) -> bool {
+    let end = location.find([':', '/', '?', '#']);
+    end.is_some_and(|end| end > 0 && location[end..].starts_with(':'))
+}
+
+/// Path and query that a reference without a server means, from the ones it was found at (RFC 3986, 5.2).
+fn resolve(base: &str, location: &str) -> String {
+    let base_path = base.split('?').next().unwrap_or_default();
+    let (path, query) = match location.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (location, String::new()),
+    };
+    let whole = match path {
+        "" => base_path.to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("{}/{path}", base_path.rsplit_once('/').map_or("", |(dir, _)| dir)),
+    };
+    let mut segments: Vec<&str> = Vec::new();
+    let mut named = whole.split('/').skip(1).peekable();
+    while let Some(segment) = named.next() {
+        let is_last = named.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+        // A directory keeps the slash at its end.
+        if is_last && matches!(segment, "." | "..") {
+            segments.push("");
+        }
+    }
+    format!("/{}{query}", segments.join("/"))
 }
 
 /// `Bearer` and what the file holds.
@@ -229,4 +269,28 @@ fn read_token(path: &Path) -> anyhow::Result<HeaderValue> {
         .with_context(|| format!("{} holds no token: write it on one line", name()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_resolved_as_browsers_do() {
+        let base = "/pool/edge/latest.cordon?site=fra1";
+        for (location, expected) in [
+            ("edge-8.cordon", "/pool/edge/edge-8.cordon"),
+            ("./edge-8.cordon?t=1", "/pool/edge/edge-8.cordon?t=1"),
+            ("../geo/8.cordon", "/pool/geo/8.cordon"),
+            ("../../../../8.cordon", "/8.cordon"),
+            ("..", "/pool/"),
+            ("/8.cordon", "/8.cordon"),
+            ("?site=ams1", "/pool/edge/latest.cordon?site=ams1"),
+        ] {
+            assert!(!has_scheme(location), "{location}");
+            assert_eq!(resolve(base, location), expected, "{location}");
+        }
+        assert!(has_scheme("https://bundles.example/8.cordon") && has_scheme("file:///8.cordon"));
+        assert!(!has_scheme("8.cordon?at=12:00"));
+    }
 }

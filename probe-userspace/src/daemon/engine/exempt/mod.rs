@@ -176,18 +176,28 @@ impl Engine {
         request: &RenewRequest,
         actor: &Actor,
     ) -> Result<Exempted, Refusal> {
-        self.exemptions.readable()?;
-        let now = Instant::now();
-        let until = Exemption::end(request.until.as_deref(), request.for_s, now)
+        let until = Exemption::end(request.until.as_deref(), request.for_s, Instant::now())
             .map_err(|fault| Refusal::input("nothing was renewed", vec![of_request(fault, 0, 1)]))?;
-        if until <= now {
+        let prefix = request.prefix.as_deref().map(asked_prefix).transpose()?;
+        self.renew_all(&request.reference, prefix.as_slice(), until, actor)
+    }
+
+    /// Moves the ends of a reference; no prefix: of all that it holds.
+    pub(super) fn renew_all(
+        &mut self,
+        reference: &str,
+        prefixes: &[IpNet],
+        until: Instant,
+        actor: &Actor,
+    ) -> Result<Exempted, Refusal> {
+        self.exemptions.readable()?;
+        if until <= Instant::now() {
             return Err(Refusal::input(
                 format!("{until} is over already: write a later end, or remove the exemption"),
                 Vec::new(),
             ));
         }
-        let prefix = request.prefix.as_deref().map(asked_prefix).transpose()?;
-        let found = self.found(Some(&request.reference), prefix.as_ref())?;
+        let found = self.found(Some(reference), prefixes)?;
         let mut list = self.exemptions.list.clone();
         let mut renewed = Vec::new();
         for exemption in found.iter().filter(|exemption| exemption.until != until) {
@@ -211,29 +221,41 @@ impl Engine {
         query: &RemoveQuery,
         actor: &Actor,
     ) -> Result<Exempted, Refusal> {
-        self.exemptions.readable()?;
         let prefix = query.prefix.as_deref().map(asked_prefix).transpose()?;
         if prefix.is_none() && query.reference.is_none() {
             return Err(Refusal::input("name a prefix, a reference, or both", Vec::new()));
         }
-        let removed = self.found(query.reference.as_deref(), prefix.as_ref())?;
+        self.remove_all(query.reference.as_deref(), prefix.as_slice(), actor)
+    }
+
+    /// Takes away those of a reference; no prefix: all that it holds.
+    pub(super) fn remove_all(
+        &mut self,
+        reference: Option<&str>,
+        prefixes: &[IpNet],
+        actor: &Actor,
+    ) -> Result<Exempted, Refusal> {
+        self.exemptions.readable()?;
+        let removed = self.found(reference, prefixes)?;
         let mut list = self.exemptions.list.clone();
-        list.remove_if(|exemption| is_meant(exemption, query.reference.as_deref(), prefix.as_ref()));
+        list.remove_if(|exemption| is_meant(exemption, reference, prefixes));
         let generation = self.withdraw(list, &records("remove", &removed)?, actor)?;
         Ok(self.exempted(&removed, generation))
     }
 
-    /// Those that are meant; none is a refusal.
-    fn found(&self, reference: Option<&str>, prefix: Option<&IpNet>) -> Result<Vec<Arc<Exemption>>, Refusal> {
+    /// Those that are meant; none is a refusal, also if it is so for one prefix of several.
+    fn found(&self, reference: Option<&str>, prefixes: &[IpNet]) -> Result<Vec<Arc<Exemption>>, Refusal> {
         let list = self.exemptions.list.iter();
         let found: Vec<_> = list
-            .filter(|exemption| is_meant(exemption, reference, prefix))
+            .filter(|exemption| is_meant(exemption, reference, prefixes))
             .cloned()
             .collect();
-        if !found.is_empty() {
+        let has_none = |prefix: &&IpNet| !found.iter().any(|exemption| exemption.prefix == **prefix);
+        let missing = prefixes.iter().find(has_none);
+        if !found.is_empty() && missing.is_none() {
             return Ok(found);
         }
-        let of_prefix = prefix.map_or_else(String::new, |prefix| format!(" of {prefix}"));
+        let of_prefix = missing.map_or_else(String::new, |prefix| format!(" of {prefix}"));
         let with = reference.map_or_else(String::new, |reference| {
             format!(" with the reference {reference}")
         });
@@ -286,9 +308,9 @@ fn explained(exemption: &Exemption) -> api::ExplainedExemption {
     }
 }
 
-fn is_meant(exemption: &Exemption, reference: Option<&str>, prefix: Option<&IpNet>) -> bool {
+fn is_meant(exemption: &Exemption, reference: Option<&str>, prefixes: &[IpNet]) -> bool {
     reference.is_none_or(|reference| reference == exemption.reference)
-        && prefix.is_none_or(|prefix| *prefix == exemption.prefix)
+        && (prefixes.is_empty() || prefixes.contains(&exemption.prefix))
 }
 
 fn asked_prefix(written: &str) -> Result<IpNet, Refusal> {

@@ -81,7 +81,13 @@ impl Engine {
                 ),
                 approver: "several".to_owned(),
             };
-            generation = self.grant(list, &[event], actor)?;
+            // To take away needs neither record nor file first.
+            let only_removes =
+                changes.added == 0 && changes.changed == 0 && self.exemptions.readable().is_ok();
+            generation = match only_removes {
+                true => self.withdraw(list, &[event], actor)?,
+                false => self.grant(list, &[event], actor)?,
+            };
         }
         Ok(Synced {
             added: changes.added,
