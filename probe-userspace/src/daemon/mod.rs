@@ -18,6 +18,7 @@ pub mod fixed;
 mod history;
 mod incoming;
 mod kept;
+mod last_good;
 mod marks;
 pub mod offline;
 pub mod preflight;

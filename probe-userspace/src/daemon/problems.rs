@@ -27,6 +27,8 @@ pub enum Topic {
     DatabaseAge,
     /// The stored database's file.
     StoredGeo,
+    /// The copy of the database in force.
+    KeptDatabase,
     /// Bundles are pulled from this URL.
     Source(String),
     /// The stored policy's file.

@@ -91,8 +91,45 @@ fn a_stored_policy_that_cannot_be_enforced_is_not_called_none() {
     expect(&cordon, "policy.toml");
     fs::write(&stored, &good).unwrap();
     fs::write(edge.host.database.as_ref().unwrap(), "<!DOCTYPE html>").unwrap();
+    fs::remove_dir_all(cordon.dir().join("state/geo")).unwrap();
     restart_without_pins(&mut cordon);
     expect(&cordon, "countries.mmdb");
+}
+
+#[test]
+fn a_database_that_is_broken_at_a_boot_is_replaced_by_the_copy_kept_of_the_last_good_one() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    fs::write(edge.host.database.as_ref().unwrap(), "<!DOCTYPE html>").unwrap();
+    restart_without_pins(&mut cordon);
+    let after = status(&cordon);
+    assert_eq!(
+        (after["state"].as_str(), after["policy"]["name"].as_str()),
+        (Some("degraded"), Some("block-list")),
+        "{after:#}"
+    );
+    let text = problems(&cordon);
+    assert!(
+        text.contains("countries.mmdb")
+            && text.contains("the copy kept of the database in force last is used"),
+        "{text}"
+    );
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
+
+    let applied = cordon.apply(BLOCK_BOTH).unwrap();
+    assert!(applied.stdout.contains("countries.mmdb"), "{applied:?}");
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 10));
+
+    change_database(&edge);
+    for _ in 0..200 {
+        if status(&cordon)["state"] == "ok" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let after = status(&cordon);
+    assert_eq!(after["state"], "ok", "the file is good again: {after:#}");
 }
 
 #[test]

@@ -293,6 +293,7 @@ impl Engine {
         for topic in [Topic::Policy, Topic::Tests, Topic::Confirm, Topic::StoredPending] {
             self.problems.clear(&topic);
         }
+        self.keep_database();
         self.note_redirects();
         if self.host_state.reverted.take().is_some() {
             self.save_host_state();

@@ -92,18 +92,8 @@ impl Engine {
 
     /// A halt drops the world whether or not there is a policy, and also where somebody had detached cordon.
     fn attach_for_halt(&mut self) {
-        if self.dataplane.state().is_ok_and(|state| state.is_empty)
-            && let Ok(location) = self.load_location()
-            && let Some(baseline) = self.baseline(&location)
-        {
-            let published = self.dataplane.publish(&baseline.image, None);
-            let done = self
-                .problems
-                .note(Topic::Policy, "cannot publish what a halt stands on", published);
-            if let Some(published) = done {
-                self.record_published(&baseline.image, published.number);
-                self.in_force = Some(baseline);
-            }
+        if self.dataplane.state().is_ok_and(|state| state.is_empty) {
+            self.publish_for_halt();
         }
         self.attachments.forget();
         self.attach_missing();

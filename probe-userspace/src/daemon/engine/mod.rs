@@ -6,6 +6,7 @@
 mod amend;
 mod apply;
 pub(super) mod audit;
+mod baseline;
 mod candidate;
 mod counters;
 mod database;

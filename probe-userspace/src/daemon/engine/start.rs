@@ -7,10 +7,9 @@ use crate::{
     daemon::{Refusal, api::LastPublish, problems::Topic, settings::count, store::StoredPolicy},
     dataplane::{Published, StateInfo},
     diagnostic::Diagnostic,
-    exemption::KnownLifts,
     geo::Location,
     instant::Instant,
-    policy::{Amendments, NamedLists},
+    policy::Amendments,
 };
 
 impl Engine {
@@ -38,6 +37,7 @@ impl Engine {
                     self.look_up_names();
                 }
                 self.take_up(&state);
+                self.hold_halts();
             }
             Err(error) => self
                 .problems
@@ -51,6 +51,7 @@ impl Engine {
         self.take_up_break_glass();
         self.take_up_marks();
         self.take_up_history();
+        self.keep_database();
         self.look_at_expiry();
     }
 
@@ -90,8 +91,7 @@ impl Engine {
             None
         });
         let is_unreadable = stored.is_none() && self.store.has_policy();
-        let is_halting = self.has_halted_services();
-        if stored.is_none() && pending.is_none() && state.active.is_none() && !is_halting {
+        if stored.is_none() && pending.is_none() && state.active.is_none() {
             if !is_unreadable {
                 tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
             }
@@ -123,29 +123,6 @@ impl Engine {
             None if is_unreadable => {}
             None => self.take_up_baseline(&location, state, is_waiting),
         }
-        if is_halting {
-            self.hold_halts(&location);
-        }
-    }
-
-    /// Services stay halted although there is no policy that can be enforced.
-    fn hold_halts(&mut self, location: &Arc<Location>) {
-        let is_needed = self
-            .dataplane
-            .state()
-            .is_ok_and(|state| state.active.is_none() && self.in_force.is_none());
-        if !is_needed {
-            return;
-        }
-        let result = self.compile_baseline(location).and_then(|baseline| {
-            let published = self.dataplane.publish(&baseline.image, None);
-            published.map(|_| baseline).map_err(Refusal::failed)
-        });
-        self.in_force = self.problems.note(
-            Topic::Amendments,
-            "cannot publish what halts of services stand on",
-            result,
-        );
     }
 
     /// `pending.toml`: a policy waits for confirmation, or the daemon died between publishing and storing.
@@ -372,36 +349,6 @@ impl Engine {
             Ok(state) if state.active.is_none() => "nothing is pinned, so nothing is enforced",
             _ => "what is pinned stays in force",
         }
-    }
-
-    pub(super) fn baseline(&mut self, location: &Arc<Location>) -> Option<InForce> {
-        let result = self.compile_baseline(location);
-        self.problems.note(
-            Topic::Policy,
-            "cannot compile the policy that passes everything",
-            result,
-        )
-    }
-
-    fn compile_baseline(&self, location: &Arc<Location>) -> Result<InForce, Refusal> {
-        let amendments = &self.host_state.amendments;
-        let (policy, _) = build::parse_policy(build::BASELINE, build::PASS_EVERYTHING, NamedLists::new())?;
-        let (image, _) = build::build_accepted(
-            policy,
-            build::PASS_EVERYTHING,
-            location,
-            amendments.as_of(Instant(0), Instant::now()),
-            &self.settings.host.frame,
-            &amendments.to_amendments(),
-            |_| KnownLifts::default(),
-        )?;
-        Ok(InForce {
-            image: Arc::new(image),
-            source: None,
-            is_baseline: true,
-            bundle: None,
-            need: None,
-        })
     }
 
     fn recognise(&mut self, in_force: &InForce) -> bool {
