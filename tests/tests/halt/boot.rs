@@ -1,10 +1,10 @@
 //! A halt is in force after a boot, whatever else cannot be taken up then.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use integration_tests::cordon_process::Cordon;
 
-use super::{DROP, PASS, POLICY, met, reboot, status};
+use super::{DROP, PASS, POLICY, another, met, reboot, status};
 use crate::traffic::edge::{Edge, FAILSAFE, NL};
 
 fn halted(edge: &Edge) -> Cordon<'_> {
@@ -66,4 +66,29 @@ fn with_a_broken_database() {
     fs::remove_dir_all(cordon.dir().join("state/geo")).unwrap();
     reboot(&mut cordon);
     assert_eq!(met(&edge, NL[0]), [DROP, PASS, PASS]);
+}
+
+/// The daemon died between going back and forgetting the file, as if the unlink had failed. Halting a service has given
+/// what is in force a later number and time than those of the policy that was reverted.
+#[test]
+fn a_policy_that_was_reverted_is_not_taken_up_because_its_file_is_left() {
+    let edge = Edge::new();
+    let mut cordon = edge.start(POLICY);
+    let path = cordon.write_policy(&another()).unwrap();
+    cordon.cordon_ok(&["apply", "--confirm", "6s", &path]).unwrap();
+    thread::sleep(Duration::from_secs(2));
+    cordon
+        .cordon_ok(&["halt", "--service", "web", "--reason", "attack"])
+        .unwrap();
+    let pending = cordon.dir().join("state/pending.toml");
+    let waiting = fs::read(&pending).unwrap();
+    while status(&cordon)["reverted"] != true {
+        thread::sleep(Duration::from_millis(100));
+    }
+    cordon.kill().unwrap();
+    fs::write(&pending, waiting).unwrap();
+    cordon.run().unwrap();
+    let after = status(&cordon);
+    assert_eq!(after["policy"]["name"], "two-services", "{after:#}");
+    assert!(!pending.exists());
 }

@@ -98,6 +98,7 @@ impl Engine {
     /// Compiles a policy, makes sure that it cuts nobody off, publishes and stores it.
     pub(super) fn put_in_force(&mut self, mut wanted: Wanted<'_>, actor: &Actor) -> Result<Applied, Refusal> {
         let confirm = confirm_window(wanted.confirm_s)?;
+        wanted.stored.is_unconfirmed = confirm.is_some();
         let started = std::time::Instant::now();
         let location = self.load_location()?;
         let now = wanted.stored.accepted.unwrap_or_else(Instant::now);
@@ -251,6 +252,7 @@ impl Engine {
             self.note_accepted(&image, state, actor);
         }
         // The text may differ in comments: store the latest, as what is waiting or as what is in force.
+        wanted.stored.is_unconfirmed = state.confirm_left_s.is_some();
         let result = match state.confirm_left_s {
             Some(_) => self.store.set_pending(&wanted.stored),
             None => self.store.set_policy(&wanted.stored),

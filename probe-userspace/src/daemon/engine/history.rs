@@ -248,6 +248,7 @@ impl Engine {
         let result = match confirm {
             Some(_) => {
                 self.fallback = before;
+                wanted.stored.is_unconfirmed = true;
                 self.store.set_pending(&wanted.stored)
             }
             None => {

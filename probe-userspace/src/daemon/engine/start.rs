@@ -138,6 +138,8 @@ impl Engine {
         let was_published = match (&state.active, policy.accepted) {
             // What nobody signed is in force while it waits, and never for good.
             _ if policy.is_break_glass => false,
+            // In force at some time, but the kernel may have gone back since.
+            _ if policy.is_unconfirmed => false,
             (Some(active), Some(accepted)) if !is_waiting => active.published >= accepted,
             _ => false,
         };
@@ -161,7 +163,15 @@ impl Engine {
             (None, true) => {
                 self.problems.set(
                     Topic::Policy,
-                    "the policy that waits for confirmation does not compile to what is pinned; it can be confirmed",
+                    match policy.is_break_glass || self.host_state.break_glass.is_some() {
+                        true => {
+                            "the policy that waits does not compile to what is pinned; as nobody may have signed what is \
+                             pinned, it cannot be confirmed and ends by itself"
+                        }
+                        false => {
+                            "the policy that waits for confirmation does not compile to what is pinned; it can be confirmed"
+                        }
+                    },
                 );
                 Ok(())
             }
