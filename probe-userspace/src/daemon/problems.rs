@@ -57,6 +57,10 @@ pub enum Topic {
     Endpoints,
     /// The wall clock.
     Clock,
+    /// It was set back.
+    ClockBehind,
+    /// The file of the last time.
+    StoredClock,
     /// The confirm window.
     Confirm,
     /// Probes after a publish.

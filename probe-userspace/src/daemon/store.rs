@@ -32,6 +32,8 @@ const UNREADABLE: &str = "state.json.unreadable";
 /// The same, when a policy has said it: kept to be looked at.
 const REPLACED: &str = "state.json.replaced";
 const COUNTERS: &str = "counters.json";
+/// How late it is at least.
+pub const CLOCK: &str = "clock";
 const EXEMPTIONS: &str = "exemptions.jsonl";
 const LIFT_KEYS: &str = "lift-keys.json";
 
@@ -255,6 +257,24 @@ impl Store {
     pub fn set_host_state(&self, state: &HostState) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(state).context("cannot write the state as JSON")?;
         self.write(STATE, &text)
+    }
+
+    /// The last time that was stored; 1970: none was.
+    pub fn clock(&self) -> anyhow::Result<Instant> {
+        let Some(text) = self.read(CLOCK)? else {
+            return Ok(Instant(0));
+        };
+        Instant::parse(text.trim()).map_err(|error| {
+            anyhow::anyhow!(
+                "{} holds no time: {error}: remove it",
+                self.dir.join(CLOCK).display()
+            )
+        })
+    }
+
+    /// Stores how late it is.
+    pub fn set_clock(&self, now: Instant) -> anyhow::Result<()> {
+        self.write(CLOCK, format!("{now}\n").as_bytes())
     }
 
     /// The stored counters.

@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use integration_tests::{cordon_process::Cordon, lab::EDGE_IFNAME, mmdb_writer::MmdbWriter};
+use cordon::instant::Instant;
+use integration_tests::{cordon_process::Cordon, lab::EDGE_IFNAME, mmdb_writer::MmdbWriter, probes::Outcome};
 
 use super::{BLOCK_BOTH, BLOCK_LIST, Edge, NL, RU, check, edge, judged, restart, status};
 
@@ -241,4 +242,36 @@ fn the_database_in_force_is_named_and_not_the_one_read_last() {
         .unwrap();
     assert_eq!(cordon.cordon(&["apply", &refused]).unwrap().status, 1);
     assert_eq!(status(&cordon)["database"]["sha256"], before);
+}
+
+/// As after a boot with a clock that is behind, and as after a step back: what has ended does not begin again.
+#[test]
+fn a_clock_that_is_behind_revives_nothing() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    let later = |s: u32| Instant(Instant::now().0 + s);
+    let until = later(1800);
+    cordon
+        .apply(&format!(
+            "{BLOCK_LIST}[[allow]]\nprefixes = [\"81.0.7.0/24\"]\nreason = \"visit\"\nuntil = {until}\n"
+        ))
+        .unwrap();
+    cordon.wait_attached().unwrap();
+    let met = || edge.lab.reach(&[RU.parse().unwrap()]).unwrap()[0].uniform();
+    assert_eq!(met(), Some(Outcome::Passed));
+    cordon.kill().unwrap();
+    let clock = cordon.dir().join("state/clock");
+    fs::write(&clock, format!("{}\n", later(3600))).unwrap();
+    cordon.run().unwrap();
+    let text = problems(&cordon);
+    assert!(text.contains("clock is 3") && text.contains("s behind"), "{text}");
+    assert_eq!(met(), Some(Outcome::Blocked));
+    assert_eq!(judged(&cordon, RU), 10, "the daemon goes by the same time");
+    // Stored by the daemon, and known to the kernel.
+    fs::remove_file(&clock).unwrap();
+    restart(&mut cordon);
+    assert_eq!(met(), Some(Outcome::Blocked));
+    restart_without_pins(&mut cordon);
+    cordon.wait_attached().unwrap();
+    assert_eq!(met(), Some(Outcome::Blocked));
 }
