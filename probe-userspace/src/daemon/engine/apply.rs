@@ -304,15 +304,25 @@ impl Engine {
         self.attach_missing();
     }
 
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings::read(Path::new("/"), self.settings.host.ssh_ports())
+    }
+
     pub(super) fn check_lockout(
         &self,
         wanted: &Wanted<'_>,
         image: &Image,
         now: Instant,
     ) -> Result<Vec<Lockout>, Refusal> {
-        let surroundings = Surroundings::read(Path::new("/"));
-        let guarded = preflight::guarded(&self.settings.host, wanted.ssh_peer, &surroundings);
-        let lockouts = preflight::lockouts(image, &guarded, now);
+        let surroundings = self.surroundings();
+        let host = &self.settings.host;
+        let guarded = preflight::guarded(host, wanted.ssh_peer, &surroundings);
+        let lockouts = preflight::lockouts(image, &guarded, host.ssh_ports(), now);
+        let (lockouts, strangers): (Vec<_>, Vec<_>) =
+            lockouts.into_iter().partition(|lockout| lockout.is_binding);
+        for stranger in &strangers {
+            tracing::info!("{}", stranger.message());
+        }
         if lockouts.is_empty() || wanted.override_lockout {
             return Ok(lockouts);
         }

@@ -21,7 +21,6 @@ use crate::{
         last_good::LastGood,
         preflight::{self, Lockout},
         problems::Topic,
-        surroundings::Surroundings,
     },
     diagnostic::Diagnostic,
     geo::{self, EMBEDDED_NAME, Location},
@@ -288,14 +287,15 @@ impl Engine {
 
     /// Nobody who works on this host is cut off by new data who was not before.
     fn check_lockout_of_database(&self, before: &Image, after: &Image) -> Result<(), Refusal> {
-        let surroundings = Surroundings::read(Path::new("/"));
-        let guarded = preflight::guarded(&self.settings.host, None, &surroundings);
+        let (host, surroundings) = (&self.settings.host, self.surroundings());
+        let mut guarded = preflight::guarded(host, None, &surroundings);
+        guarded.retain(|guarded| guarded.is_binding);
         let now = Instant::now();
-        let known: Vec<_> = preflight::lockouts(before, &guarded, now)
+        let known: Vec<_> = preflight::lockouts(before, &guarded, host.ssh_ports(), now)
             .into_iter()
             .map(|lockout| lockout.address)
             .collect();
-        let fresh: Vec<String> = preflight::lockouts(after, &guarded, now)
+        let fresh: Vec<String> = preflight::lockouts(after, &guarded, host.ssh_ports(), now)
             .iter()
             .filter(|lockout| !known.contains(&lockout.address))
             .map(Lockout::to_string)

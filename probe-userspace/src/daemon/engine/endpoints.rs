@@ -61,7 +61,7 @@ impl Engine {
     /// Every endpoint that is known, bundle servers first.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let root = Path::new("/");
-        let (of_system, time_servers) = of_system(root, &Surroundings::read(root));
+        let (of_system, time_servers) = of_system(root, &Surroundings::read(root, &[]));
         let host = &self.settings.host;
         let of_host = host.time_servers.iter();
         let of_host = of_host.map(|server| Server::of_time(&server.value.to_string()));
