@@ -16,6 +16,7 @@ mod events;
 mod fetch;
 pub mod fixed;
 mod history;
+mod host_state;
 mod incoming;
 mod kept;
 mod last_good;

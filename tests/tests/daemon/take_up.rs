@@ -203,7 +203,9 @@ fn a_halt_whose_record_is_lost_is_recorded_from_the_kernel() {
         .unwrap();
     let until = status(&cordon)["halted"]["until"].clone();
     cordon.kill().unwrap();
-    fs::remove_file(cordon.dir().join("state/state.json")).unwrap();
+    for name in ["state.json", "state.copy.json"] {
+        fs::remove_file(cordon.dir().join("state").join(name)).unwrap();
+    }
     cordon.run().unwrap();
     restart_without_pins(&mut cordon);
     let halted = status(&cordon)["halted"].clone();
@@ -274,4 +276,32 @@ fn a_clock_that_is_behind_revives_nothing() {
     restart_without_pins(&mut cordon);
     cordon.wait_attached().unwrap();
     assert_eq!(met(), Some(Outcome::Blocked));
+}
+
+#[test]
+fn what_a_daemon_that_died_had_written_and_not_used_is_removed() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    cordon.kill().unwrap();
+    let state = cordon.dir().join("state");
+    let digest = "0".repeat(64);
+    let unused = [
+        format!("geo/{digest}.mmdb"),
+        format!("geo/.{digest}.mmdb.7-0.new"),
+        format!("bundles/{digest}.cordon"),
+        format!("lists/{digest}.json"),
+    ];
+    for name in &unused {
+        let path = state.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    cordon.run().unwrap();
+    assert_eq!(status(&cordon)["state"], "ok");
+    for name in &unused {
+        assert!(!state.join(name).exists(), "{name}");
+    }
+    let copies = fs::read_dir(state.join("geo")).unwrap().count();
+    assert_eq!(copies, 2, "the copy of the database in force and its record stay");
 }

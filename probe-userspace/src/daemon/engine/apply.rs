@@ -1,6 +1,6 @@
 //! Apply and confirm.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{Engine, InForce, push::check_database, start::millis};
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
         preflight::{self, Lockout},
         problems::Topic,
         store::{BreakGlass, Origin, StoredPolicy},
-        surroundings::Surroundings,
     },
     dataplane::{Published, StateInfo},
     diagnostic::{Diagnostic, Place},
@@ -302,10 +301,6 @@ impl Engine {
         }
         self.look_at_expiry();
         self.attach_missing();
-    }
-
-    pub(super) fn surroundings(&self) -> Surroundings {
-        Surroundings::read(Path::new("/"), self.settings.host.ssh_ports())
     }
 
     pub(super) fn check_lockout(

@@ -22,6 +22,11 @@ pub(super) struct Endpoints {
 }
 
 impl Engine {
+    /// What this host depends on to stay reachable.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings::read(Path::new("/"), self.settings.host.ssh_ports())
+    }
+
     /// From time to time what is known is told again. Names are looked up in a halt only: before it, nobody needs their
     /// addresses, and the answers of resolvers pass.
     pub(super) fn tick_endpoints(&mut self, is_due: bool) {

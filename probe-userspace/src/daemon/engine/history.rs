@@ -12,6 +12,7 @@ use crate::{
     compile::Image,
     daemon::{
         Refusal,
+        accepted_geo::GeoStore,
         api::{BundleRef, Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
         build,
         history::Coming,
@@ -94,6 +95,19 @@ impl Engine {
         let result = result.and_then(|()| self.sweep_kept());
         self.problems
             .note(Topic::History, "cannot store the history", result);
+    }
+
+    /// At a start: the daemon may have died between writing a bundle or a database and needing it.
+    pub(super) fn sweep(&mut self) {
+        let swept = GeoStore::new(&self.settings.state_dir).sweep();
+        self.problems.note(
+            Topic::StoredGeo,
+            "cannot remove databases that do not count",
+            swept,
+        );
+        if let Err(error) = self.sweep_kept() {
+            tracing::warn!("cannot remove bundles and lists that nothing needs: {error:#}");
+        }
     }
 
     /// Removes bundles and lists that neither the history nor a stored policy needs.

@@ -49,7 +49,11 @@ impl Engine {
             return;
         }
         tracing::info!("managed from now on: plain policy files are refused");
-        self.host_state.managed = Some(Instant::now());
+        let since = Some(Instant::now());
+        self.host_state.managed = since;
+        if let Err(error) = self.marks.set_managed(since) {
+            self.note_marks(Err(error));
+        }
         let event = Event::Key {
             change: "manage".to_owned(),
             key: String::new(),
@@ -203,6 +207,7 @@ impl Engine {
             verbs: Vec::new(),
         };
         self.record_first(actor, &event)?;
+        self.marks.set_managed(None).map_err(Refusal::failed)?;
         self.host_state.managed = None;
         self.store.set_host_state(&self.host_state).map_err(|error| {
             self.host_state.managed = Some(since);

@@ -51,6 +51,7 @@ impl Engine {
         self.take_up_break_glass();
         self.take_up_marks();
         self.take_up_history();
+        self.sweep();
         self.keep_database();
         self.look_at_expiry();
     }
@@ -196,13 +197,28 @@ impl Engine {
     /// starts after this one know of it too.
     fn take_up_state(&mut self) {
         match self.store.host_state() {
-            Ok(state) => self.host_state = state,
+            Ok(read) => {
+                self.host_state = read.state;
+                if let Some(problem) = read.problem {
+                    let text = format!("the state is known from its copy only: {problem}");
+                    self.problems.set(Topic::StoredState, text);
+                }
+            }
             Err(error) => {
                 let aside = self.store.put_state_aside().err();
                 let aside = aside.map_or_else(String::new, |error| format!("; {error:#}"));
+                self.host_state.managed = self.marks.reached().managed();
                 let text = format!("{error:#}{aside}");
                 return self.problems.set(Topic::UnreadableState, text);
             }
+        }
+        // Whoever loses the state does not lose the need for signatures.
+        let managed = self.marks.reached().managed();
+        self.host_state.managed = self.host_state.managed.or(managed);
+        if self.host_state.managed != managed
+            && let Err(error) = self.marks.set_managed(self.host_state.managed)
+        {
+            self.note_marks(Err(error));
         }
         if let Some(path) = self.store.unreadable_state() {
             let text = format!("{} could not be read by an earlier daemon", path.display());
