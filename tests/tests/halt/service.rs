@@ -354,8 +354,8 @@ fn a_halt_is_known_from_the_copy_of_its_record_after_a_boot() {
         .cordon_ok(&["halt", "--service", "web", "--reason", "attack"])
         .unwrap();
     cordon.kill().unwrap();
-    std::fs::write(cordon.dir().join("state/state.json"), "{").unwrap();
     cordon.cordon_ok(&["detach", "--yes"]).unwrap();
+    std::fs::write(cordon.dir().join("state/state.json"), "{").unwrap();
     cordon.run().unwrap();
     cordon.wait_attached().unwrap();
     assert_eq!(met(&edge, NL[0]), [DROP, PASS, PASS]);

@@ -34,6 +34,10 @@ impl Engine {
             return Err(Refusal::input("a lift needs a reason: --reason TEXT", Vec::new()));
         }
         let until = request.for_s.map(|for_s| end_of("a lift", for_s)).transpose()?;
+        if request.all {
+            // The first key may have been trusted since the last look.
+            self.look_at_trust();
+        }
         let orders = self.orders_to_lift(request, actor)?;
         self.check_lift(&orders)?;
 
