@@ -103,7 +103,9 @@ fn a_connection_to_the_ssh_port_vetoes_nothing_unless_somebody_logged_in_by_it()
         .unwrap();
     let refused = halt(&[]);
     let policy = cordon
-        .write_policy(&BLOCK_RU.replace("RU", "RU\", \"BY"))
+        .write_policy(&format!(
+            "{BLOCK_RU}[[deny]]\nprefixes = [\"81.0.9.0/24\"]\nreason = \"x\"\n"
+        ))
         .unwrap();
     let apply = cordon.cordon(&["apply", "--no-confirm", &policy]).unwrap();
     session.kill().unwrap();
