@@ -118,7 +118,7 @@ mod tests {
         .concat();
         let expected = [address("203.0.113.9"), address("2001:db8::7")];
         assert_eq!(parse_utmp(&records), expected);
-        assert_eq!(parse_utmp(&records[..UTMP_LEN - 1]), [address("::"); 0]);
+        assert!(parse_utmp(&records[..UTMP_LEN - 1]).is_empty());
     }
 
     #[test]
