@@ -1,6 +1,9 @@
 //! Wall-clock instants as the kernel's tables hold them: whole seconds of Unix time in a `u32`.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -8,10 +11,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub u32);
 
+/// By how much the system's clock is behind the time that this process goes by.
+static BEHIND_NS: AtomicI64 = AtomicI64::new(0);
+
+/// From now on, [`Instant::now`] is so many nanoseconds later than the system's clock: what has ended must stay ended
+/// when that is set back.
+pub fn run_ahead(behind_ns: i64) {
+    BEHIND_NS.store(behind_ns, Ordering::Relaxed);
+}
+
 impl Instant {
-    /// The system's clock now.
+    /// The time now: that of the system's clock, unless it was set back; see [`run_ahead`].
     pub fn now() -> Self {
-        Self(u32::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0))
+        let system_ns = jiff::Timestamp::now().as_nanosecond();
+        let now_ns = system_ns + i128::from(BEHIND_NS.load(Ordering::Relaxed));
+        Self(u32::try_from(now_ns.div_euclid(1_000_000_000)).unwrap_or(0))
     }
 
     /// Parses RFC 3339 with an offset (`2026-03-01T00:00:00Z`, `2026-03-01T00:00:00+02:00`). The error says

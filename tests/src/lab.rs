@@ -3,9 +3,10 @@
 //! The internet answers for **every** address there is, so traffic can come from any source without adding it
 //! first: its local routing table holds a default route. Only the lab's own prefixes are excepted.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 
 use anyhow::Context as _;
+use nix::sys::socket::SockType;
 
 use crate::{
     netns::Netns,
@@ -131,6 +132,16 @@ impl Lab {
         self.reach(&[source])?
             .pop()
             .context("one source gives one answer")
+    }
+
+    /// A connection from a source to a port of the edge, under way.
+    pub fn connect(&self, source: IpAddr, port: u16) -> anyhow::Result<TcpStream> {
+        let socket = self
+            .internet
+            .run(|| probes::open_socket(source, SockType::Stream, None, port));
+        Ok(socket
+            .with_context(|| format!("cannot connect from {source}"))?
+            .into())
     }
 
     /// Makes the internet send nothing by itself: no ARP, no IPv6, hence no neighbour discovery and no multicast

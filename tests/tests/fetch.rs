@@ -212,6 +212,10 @@ fn a_geo_bundle_is_pulled_and_judged_by_and_bad_ones_change_nothing() {
         );
         assert_eq!(status["state"], "degraded", "{what}");
         let files = fs::read_dir(cordon.dir().join("state/geo")).unwrap();
+        let files = files.filter(|file| {
+            let name = file.as_ref().unwrap().file_name();
+            !name.to_string_lossy().starts_with("last-good")
+        });
         assert_eq!(files.count(), 2, "{what}: what was refused is not kept");
         // A restart looks at once, instead of after the back-off, and takes up what was in force.
         cordon.kill().unwrap();
@@ -226,6 +230,22 @@ fn a_geo_bundle_is_pulled_and_judged_by_and_bad_ones_change_nothing() {
         "adopted after every restart: {status:#}"
     );
     assert_eq!((judged(&cordon, A), judged(&cordon, B)), (0, 10));
+
+    // As after a boot, with a record or a database that is damaged: the copy of what was in force holds.
+    let database = std::path::PathBuf::from(status["database"]["origin"].as_str().unwrap());
+    let record = cordon.dir().join("state/geo/accepted.json");
+    for (path, expected) in [(&database, "countries"), (&record, "accepted.json")] {
+        let bytes = fs::read(path).unwrap();
+        cordon.kill().unwrap();
+        cordon.cordon_ok(&["detach", "--yes"]).unwrap();
+        fs::write(path, "{").unwrap();
+        cordon.run().unwrap();
+        wait(&cordon, expected, |status| {
+            has_problem(status, "the copy kept of the database in force last is used")
+        });
+        assert_eq!((judged(&cordon, A), judged(&cordon, B)), (0, 10), "{expected}");
+        fs::write(path, bytes).unwrap();
+    }
 }
 
 #[test]

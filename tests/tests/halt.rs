@@ -1,5 +1,7 @@
 //! Halts of services, lifts of orders, and what leads out of a halt: real binary, real kernel, real packets.
 
+/// What is halted at a boot.
+mod boot;
 /// Answers from endpoints pass in a halt.
 mod endpoints;
 /// Orders that do not hold for a time.

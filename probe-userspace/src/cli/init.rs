@@ -15,6 +15,7 @@ use super::{Globals, output, remote};
 use crate::{
     daemon::surroundings::{Role, Surroundings, uplinks},
     durable::{self, Existing},
+    host::Host,
 };
 
 /// Write a host file for this machine
@@ -59,7 +60,11 @@ struct FailsafeEntry {
 
 impl Init {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let mut surroundings = Surroundings::read(&self.root);
+        let mut surroundings = Surroundings::read(&self.root, Host::default().ssh_ports());
+        // Anybody may have a connection; a failsafe prefix is for those who have logged in.
+        surroundings
+            .addresses
+            .retain(|(_, role)| *role != Role::SshStranger);
         surroundings.add(Role::SshPeer, remote::ssh_peer());
         let interfaces = uplinks(&self.root);
         let failsafe = entries(&surroundings.addresses);

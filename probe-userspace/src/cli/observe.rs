@@ -70,7 +70,7 @@ impl Observe {
             no_generation_pass: true,
             ..Default::default()
         })?;
-        dataplane.sync_clock()?;
+        dataplane.sync_clock(Instant(0))?;
         dataplane.publish(&Arc::new(image), None)?;
         // Before attaching, so that no signal meets a program that is attached and nobody to take it off.
         let runtime = runtime()?;

@@ -122,7 +122,10 @@ impl GeoStore {
         let kept = accepted.map(AcceptedGeo::file_name);
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_database = name.ends_with(SUFFIX) || name.ends_with(".mmdb.new");
+            // Other files here are not of this store: see `last_good`.
+            let is_database = name
+                .strip_suffix(SUFFIX)
+                .is_some_and(|stem| stem.parse::<Digest>().is_ok());
             if is_database && kept.as_ref() != Some(&name) {
                 let path = entry.path();
                 fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;

@@ -103,12 +103,16 @@ impl StoredAmendments {
 
     /// Lifts in force.
     pub fn live_lifts(&self, now: Instant) -> impl Iterator<Item = &StoredLift> {
-        self.lifts.iter().filter(move |lift| is_live(lift.until_s, now))
+        self.lifts
+            .iter()
+            .filter(move |lift| !lift.is_over && is_live(lift.until_s, now))
     }
 
     /// Halts of services in force.
     pub fn live_halts(&self, now: Instant) -> impl Iterator<Item = &StoredServiceHalt> {
-        self.halts.iter().filter(move |halt| is_live(halt.until_s, now))
+        self.halts
+            .iter()
+            .filter(move |halt| !halt.is_over && is_live(halt.until_s, now))
     }
 
     /// Whether the same is lifted and halted now.
@@ -131,7 +135,7 @@ impl StoredAmendments {
         let unknown: Vec<StoredLift> = unknown;
         unknown
             .into_iter()
-            .filter(|lift| is_live(lift.until_s, now))
+            .filter(|lift| !lift.is_over && is_live(lift.until_s, now))
             .collect()
     }
 
@@ -282,6 +286,13 @@ mod tests {
         assert_eq!((stored.lifts.len(), stored.halts.len()), (3, 1));
         stored.forget_ended(Instant(50));
         assert_eq!((stored.lifts.len(), stored.halts.len()), (2, 0));
+        stored.lifts[0].is_over = true;
+        assert_eq!(
+            stored.live_lifts(Instant(0)).count(),
+            1,
+            "what is over stays over"
+        );
+        stored.lifts[0].is_over = false;
         let dropped = stored.forget_unknown(&["A".to_owned()], Instant(60));
         assert_eq!(dropped, [lift("C", Some(100))]);
         assert_eq!(stored.lifts, [lift("A", None)]);

@@ -1,7 +1,9 @@
 //! Notices that the wall clock was set.
 //!
 //! The kernel computes Unix time as boot time plus a stored offset. Both clocks run at the same rate, so the
-//! offset moves only when somebody (NTP, an operator, a resume of the machine) sets the wall clock.
+//! offset moves only when somebody (NTP, an operator, a resume of the machine) sets the wall clock. The kernel takes every
+//! step forward and none back: an exemption that has ended must not hold again. So does this process, see
+//! [`crate::instant::run_ahead`].
 
 use nix::libc;
 
@@ -19,6 +21,8 @@ pub enum Step {
     Moved(i64),
     /// It was set by more than a day.
     Suspicious(i64),
+    /// It is behind the kernel's time, by so many nanoseconds.
+    Behind(i64),
 }
 
 /// Remembers the offset that the kernel was given last; zero, as in a new kernel map, before that.
@@ -40,6 +44,7 @@ impl ClockWatch {
             return Step::None;
         }
         match moved.unsigned_abs() > SUSPICIOUS_NS {
+            _ if moved < 0 => Step::Behind(moved.saturating_neg()),
             true => Step::Suspicious(moved),
             false => Step::Moved(moved),
         }
@@ -97,9 +102,8 @@ mod tests {
         assert_eq!(watch.look(SECOND), Step::Moved(SECOND), "drift adds up");
         watch.stored(SECOND);
         assert_eq!(watch.look(SECOND), Step::None, "and was stored");
-        assert_eq!(watch.look(-3600 * SECOND), Step::Moved(-3601 * SECOND));
-        watch.stored(-3600 * SECOND);
-        assert_eq!(watch.look(86_401 * SECOND), Step::Suspicious(90_001 * SECOND));
+        assert_eq!(watch.look(-3600 * SECOND), Step::Behind(3601 * SECOND));
+        assert_eq!(watch.look(86_402 * SECOND), Step::Suspicious(86_401 * SECOND));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Reached {
     geo: Option<Mark>,
     directive: Option<Mark>,
     seen: Option<Instant>,
+    /// Since when the host takes signed policies only. Here, because the state file may be lost.
+    #[serde(default)]
+    managed: Option<Instant>,
 }
 
 impl Reached {
@@ -37,6 +40,11 @@ impl Reached {
     /// The least that the time can be.
     pub fn seen(&self) -> Instant {
         self.seen.unwrap_or(Instant(0))
+    }
+
+    /// Since when the host takes signed policies only.
+    pub fn managed(&self) -> Option<Instant> {
+        self.managed
     }
 
     fn slot(&mut self, kind: Kind) -> &mut Option<Mark> {
@@ -66,6 +74,7 @@ impl Reached {
             }
         }
         self.seen = self.seen.max(other.seen);
+        self.managed = self.managed.or(other.managed);
         self.n_writes = self.n_writes.max(other.n_writes);
     }
 }
@@ -111,7 +120,13 @@ impl Marks {
 
     /// Whether nothing was ever taken, as far as is known.
     pub fn is_empty(&self) -> bool {
-        self.reached == Reached::default()
+        Kind::ALL.iter().all(|kind| self.reached.mark(*kind).is_none())
+    }
+
+    /// Notes that the host takes signed policies only, or that it takes plain ones again.
+    pub fn set_managed(&mut self, since: Option<Instant>) -> anyhow::Result<()> {
+        self.reached.managed = since;
+        self.write().map(|_is_new| ())
     }
 
     /// Notes that a bundle was taken. In this process it counts even if it cannot be written; [`Marks::save`] tries

@@ -22,7 +22,7 @@ pub fn record_detached(settings: &Settings, interfaces: &[String], uid: u32) -> 
         journal.record(&Actor::Local { uid }, &event)?;
     }
     journal.checkpoint()?;
-    let mut state = store.host_state()?;
+    let mut state = store.host_state()?.state;
     state.interfaces.retain(|ifname, _| !interfaces.contains(ifname));
     store.set_host_state(&state)?;
     Ok(true)

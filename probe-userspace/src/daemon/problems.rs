@@ -27,6 +27,8 @@ pub enum Topic {
     DatabaseAge,
     /// The stored database's file.
     StoredGeo,
+    /// The copy of the database in force.
+    KeptDatabase,
     /// Bundles are pulled from this URL.
     Source(String),
     /// The stored policy's file.
@@ -55,6 +57,10 @@ pub enum Topic {
     Endpoints,
     /// The wall clock.
     Clock,
+    /// It was set back.
+    ClockBehind,
+    /// The file of the last time.
+    StoredClock,
     /// The confirm window.
     Confirm,
     /// Probes after a publish.

@@ -5,7 +5,6 @@
 //! `policy.toml` when it is in force for good, so `policy.toml` is always the last policy known to be good.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -14,11 +13,11 @@ use std::{
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::amendments::StoredAmendments;
-pub use super::stored_policy::{Origin, StoredPolicy};
+pub use super::{
+    host_state::{BreakGlass, HostState, StoredHalt},
+    stored_policy::{Origin, StoredPolicy},
+};
 use crate::{
-    audit::Actor,
-    bundle::Digest,
     durable::{self, Existing},
     exemption::Keys,
     instant::Instant,
@@ -26,12 +25,11 @@ use crate::{
 
 const POLICY: &str = "policy.toml";
 const PENDING: &str = "pending.toml";
-const STATE: &str = "state.json";
-/// A state file that could not be read, until a policy says what is in force.
-const UNREADABLE: &str = "state.json.unreadable";
-/// The same, when a policy has said it: kept to be looked at.
-const REPLACED: &str = "state.json.replaced";
 const COUNTERS: &str = "counters.json";
+/// How late it is at least.
+pub const CLOCK: &str = "clock";
+/// Directories within that hold files which are written at once or not at all. Not `incoming`: that is the sender's.
+const WITHIN: [&str; 6] = ["bundles", "lists", "history", "geo", "fetch", "keys"];
 const EXEMPTIONS: &str = "exemptions.jsonl";
 const LIFT_KEYS: &str = "lift-keys.json";
 
@@ -39,68 +37,6 @@ const LIFT_KEYS: &str = "lift-keys.json";
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
-}
-
-/// What `state.json` holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostState {
-    /// The halt in force when it was written.
-    pub halted: Option<StoredHalt>,
-    /// Name of the policy that was not confirmed in time, until the next apply; empty: not known.
-    pub reverted: Option<String>,
-    /// Which probes did not hold, if they should have confirmed it.
-    #[serde(default)]
-    pub reverted_why: Option<String>,
-    /// Interfaces that were judged at the last look, and in which mode: what became of them is recorded.
-    #[serde(default)]
-    pub interfaces: BTreeMap<String, String>,
-    /// Trusted keys at the last look, and what they may do: what became of them is recorded.
-    #[serde(default)]
-    pub keys: BTreeMap<String, Vec<String>>,
-    /// How many keys had to sign for a verb at the last look, where that is more than one.
-    #[serde(default)]
-    pub thresholds: BTreeMap<String, usize>,
-    /// Lifts and halts of services.
-    #[serde(default)]
-    pub amendments: StoredAmendments,
-    /// Since when this host takes signed policies only. It outlives the last trusted key.
-    #[serde(default)]
-    pub managed: Option<Instant>,
-    /// The policy in force that nobody signed.
-    #[serde(default)]
-    pub break_glass: Option<BreakGlass>,
-    /// The bundle that was seen to have ended, by the digest of its payload. A clock that is set back later does not
-    /// make it good again.
-    #[serde(default)]
-    pub expired: Option<Digest>,
-}
-
-/// A policy that nobody signed is in force, until the kernel goes back to the signed one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakGlass {
-    /// Why.
-    pub reason: String,
-    /// Who.
-    pub actor: Actor,
-    /// The end, by the clock when it began.
-    pub until: Instant,
-}
-
-impl HostState {
-    /// What became of the policy that was not confirmed in time.
-    pub fn reverted_text(&self) -> Option<String> {
-        let policy = match self.reverted.as_deref()? {
-            "" => "the policy".to_owned(),
-            name => format!("policy {name}"),
-        };
-        let why = match &self.reverted_why {
-            Some(why) => format!(" ({why})"),
-            None => String::new(),
-        };
-        Some(format!(
-            "{policy} was not confirmed in time and was reverted{why}"
-        ))
-    }
 }
 
 /// What retired generations have counted since the machine was started.
@@ -123,18 +59,6 @@ pub struct StoredRow {
     pub packets: u64,
     /// Bytes (L2).
     pub bytes: u64,
-}
-
-/// A halt, as stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredHalt {
-    /// End (exclusive), Unix time in seconds; absent: until resumed.
-    pub until_s: Option<u32>,
-    /// Why.
-    pub reason: String,
-    /// Who; absent: not known.
-    #[serde(default)]
-    pub actor: Option<Actor>,
 }
 
 impl Store {
@@ -167,9 +91,15 @@ impl Store {
         }
     }
 
-    /// Removes what writers left that died; says how many files there were.
+    /// Removes what writers left that died, also from the directories within; says how many files there were.
     pub fn remove_leftovers(&self) -> anyhow::Result<usize> {
-        durable::remove_leftovers(&self.dir).with_context(|| format!("cannot tidy {}", self.dir.display()))
+        let within = WITHIN.map(|name| self.dir.join(name));
+        let mut n_removed = 0;
+        for dir in within.iter().chain([&self.dir]) {
+            n_removed +=
+                durable::remove_leftovers(dir).with_context(|| format!("cannot tidy {}", dir.display()))?;
+        }
+        Ok(n_removed)
     }
 
     /// Path of the stored policy, for remarks.
@@ -221,41 +151,22 @@ impl Store {
         self.write(POLICY, policy.to_file().as_bytes())
     }
 
-    /// The stored state.
-    pub fn host_state(&self) -> anyhow::Result<HostState> {
-        let Some(text) = self.read(STATE)? else {
-            return Ok(HostState::default());
+    /// The last time that was stored; 1970: none was.
+    pub fn clock(&self) -> anyhow::Result<Instant> {
+        let Some(text) = self.read(CLOCK)? else {
+            return Ok(Instant(0));
         };
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is not a state file of cordon", self.dir.join(STATE).display()))
+        Instant::parse(text.trim()).map_err(|error| {
+            anyhow::anyhow!(
+                "{} holds no time: {error}: remove it",
+                self.dir.join(CLOCK).display()
+            )
+        })
     }
 
-    /// Keeps a state file that cannot be read under another name.
-    pub fn put_state_aside(&self) -> anyhow::Result<()> {
-        self.rename(STATE, UNREADABLE)
-    }
-
-    /// The state file that could not be read, as long as no policy was settled since, also by the daemons before this one.
-    pub fn unreadable_state(&self) -> Option<PathBuf> {
-        let path = self.dir.join(UNREADABLE);
-        path.exists().then_some(path)
-    }
-
-    /// What it said does not matter any more. It is kept to be looked at.
-    pub fn settle_unreadable_state(&self) -> anyhow::Result<()> {
-        self.rename(UNREADABLE, REPLACED)
-    }
-
-    /// Keeps a file under another name.
-    pub fn rename(&self, from: &str, to: &str) -> anyhow::Result<()> {
-        let (from, to) = (self.dir.join(from), self.dir.join(to));
-        durable::rename(&from, &to).with_context(|| format!("cannot put {} aside", from.display()))
-    }
-
-    /// Stores the state.
-    pub fn set_host_state(&self, state: &HostState) -> anyhow::Result<()> {
-        let text = serde_json::to_vec_pretty(state).context("cannot write the state as JSON")?;
-        self.write(STATE, &text)
+    /// Stores how late it is.
+    pub fn set_clock(&self, now: Instant) -> anyhow::Result<()> {
+        self.write(CLOCK, format!("{now}\n").as_bytes())
     }
 
     /// The stored counters.
@@ -415,7 +326,6 @@ mod tests {
         let (_dir, store) = store();
         assert_eq!(store.policy().unwrap(), None);
         assert_eq!(store.pending().unwrap(), None);
-        assert_eq!(store.host_state().unwrap(), HostState::default());
         store.drop_pending().unwrap();
     }
 
@@ -436,25 +346,6 @@ mod tests {
     }
 
     #[test]
-    fn a_halt_is_kept_and_a_broken_state_file_is_named() {
-        let (_dir, store) = store();
-        let state = HostState {
-            halted: Some(StoredHalt {
-                until_s: Some(7),
-                reason: "drill".to_owned(),
-                actor: Some(Actor::Local { uid: 0 }),
-            }),
-            ..HostState::default()
-        };
-        store.set_host_state(&state).unwrap();
-        assert_eq!(store.host_state().unwrap(), state);
-
-        fs::write(store.dir.join(STATE), "{").unwrap();
-        let error = format!("{:#}", store.host_state().unwrap_err());
-        assert!(error.contains("state.json"), "{error}");
-    }
-
-    #[test]
     fn a_policy_from_elsewhere_is_read_as_it_is() {
         let (_dir, store) = store();
         fs::create_dir_all(&store.dir).unwrap();
@@ -469,24 +360,21 @@ mod tests {
     }
 
     #[test]
-    fn a_state_file_of_an_older_cordon_is_read() {
-        let (_dir, store) = store();
-        store
-            .write(STATE, br#"{"halted":null,"reverted":"one"}"#)
-            .unwrap();
-        let state = store.host_state().unwrap();
-        assert_eq!((state.reverted.as_deref(), state.managed), (Some("one"), None));
-    }
-
-    #[test]
     fn what_a_writer_left_that_died_is_removed_and_the_state_is_not() {
         let (_dir, store) = store();
         store
             .set_policy(&StoredPolicy::accepted("one.toml", "one", Instant(7)))
             .unwrap();
         fs::write(store.dir.join(".policy.toml.1-0.new"), "half of").unwrap();
-        assert_eq!(store.remove_leftovers().unwrap(), 1);
+        for name in WITHIN {
+            store.within(name).write("kept", b"whole").unwrap();
+            fs::write(store.dir.join(name).join(".lost.mmdb.1-0.new"), "half of").unwrap();
+        }
+        assert_eq!(store.remove_leftovers().unwrap(), 1 + WITHIN.len());
         assert!(store.policy().unwrap().is_some());
-        assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1 + WITHIN.len());
+        for name in WITHIN {
+            assert_eq!(fs::read_dir(store.dir.join(name)).unwrap().count(), 1);
+        }
     }
 }

@@ -14,6 +14,7 @@ const FROM: &str = " from ";
 const BUNDLE: &str = "bundle";
 const LISTS: &str = "lists";
 const BREAK_GLASS: &str = "break-glass";
+const UNCONFIRMED: &str = "unconfirmed";
 
 /// What belongs to a stored policy beside its text, by digest; see [`super::kept`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct StoredPolicy {
     pub origin: Origin,
     /// Nobody signed it on a host that takes signed policies only: it never becomes the one in force for good.
     pub is_break_glass: bool,
+    /// It was to be confirmed: that it was in force once does not make it the one in force for good.
+    pub is_unconfirmed: bool,
 }
 
 impl StoredPolicy {
@@ -55,6 +58,7 @@ impl StoredPolicy {
             accepted: Some(now),
             origin: Origin::Plain,
             is_break_glass: false,
+            is_unconfirmed: false,
         }
     }
 
@@ -93,8 +97,12 @@ impl StoredPolicy {
             true => format!(" {BREAK_GLASS}"),
             false => String::new(),
         };
+        let unconfirmed = match self.is_unconfirmed {
+            true => format!(" {UNCONFIRMED}"),
+            false => String::new(),
+        };
         format!(
-            "{ACCEPTED}{accepted}{origin}{break_glass}{FROM}{}\n{}",
+            "{ACCEPTED}{accepted}{origin}{break_glass}{unconfirmed}{FROM}{}\n{}",
             self.file, self.text
         )
     }
@@ -118,12 +126,14 @@ impl StoredPolicy {
                 _ => Origin::Plain,
             };
             let is_break_glass = words.next_if_eq(&BREAK_GLASS).is_some();
+            let is_unconfirmed = words.next_if_eq(&UNCONFIRMED).is_some();
             words.next().is_none().then(|| Self {
                 file: file.to_owned(),
                 text: text.to_owned(),
                 accepted,
                 origin,
                 is_break_glass,
+                is_unconfirmed,
             })
         });
         let foreign = || Self {
@@ -132,6 +142,7 @@ impl StoredPolicy {
             accepted: None,
             origin: Origin::Plain,
             is_break_glass: false,
+            is_unconfirmed: false,
         };
         header.unwrap_or_else(foreign)
     }
@@ -145,9 +156,12 @@ mod tests {
     fn what_belongs_to_a_policy_is_kept_with_it() {
         let digest = Digest::of(b"x");
         for origin in [Origin::Plain, Origin::Lists(digest), Origin::Bundle(digest)] {
-            for is_break_glass in [false, true] {
+            for (is_break_glass, is_unconfirmed) in
+                [(false, false), (false, true), (true, false), (true, true)]
+            {
                 let policy = StoredPolicy {
                     is_break_glass,
+                    is_unconfirmed,
                     ..StoredPolicy::accepted("a from b.toml", "one", Instant(7)).with_origin(origin)
                 };
                 assert_eq!(StoredPolicy::from_file(&policy.to_file()), policy);

@@ -144,7 +144,7 @@ impl Dataplane {
             pins,
         };
         dataplane.adopt()?;
-        dataplane.sync_clock()?;
+        dataplane.sync_clock(Instant(0))?;
         attach::sweep_links(&dataplane.pins)?;
         dataplane.update_links()?;
         Ok(dataplane)
@@ -303,11 +303,16 @@ impl Dataplane {
         })
     }
 
-    /// Stores the difference between the system's clock and boot time. Called at start and when the clock steps.
-    pub fn sync_clock(&mut self) -> Result<(), DataplaneError> {
-        self.shared
-            .store_wall_offset(sys::unix_ns().wrapping_sub(sys::boot_ns()));
-        Ok(())
+    /// Stores the difference between the system's clock and boot time. Called at start and when the clock steps. The
+    /// kernel's time never goes back, nor below `floor`: what has ended stays ended. Gives the difference that holds, in
+    /// nanoseconds.
+    pub fn sync_clock(&mut self, floor: Instant) -> Result<i64, DataplaneError> {
+        let (unix_ns, boot_ns) = (sys::unix_ns(), sys::boot_ns());
+        let floor_ns = u64::from(floor.0) * 1_000_000_000;
+        let known_ns = self.shared.state().wall_offset_ns.cast_signed();
+        let offset_ns = known_ns.max(unix_ns.max(floor_ns).wrapping_sub(boot_ns).cast_signed());
+        self.shared.store_wall_offset(offset_ns.cast_unsigned());
+        Ok(offset_ns)
     }
 
     /// As [`Self::judge_packet`], for a packet that goes to no service; without the tier.

@@ -68,7 +68,7 @@ fn find_below(root: &Path) -> Option<PathBuf> {
 }
 
 /// Reads a whole file. Never blocks on a FIFO, never reads more than the limit.
-fn read_file(path: &Path) -> Result<Vec<u8>, GeoError> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, GeoError> {
     let name = || path.display().to_string();
     let failed = |error| GeoError::Read { path: name(), error };
     let unusable = |reason: String| GeoError::Content { path: name(), reason };

@@ -24,6 +24,7 @@ pub(crate) use lan::{LAN_V4, LAN_V6};
 
 pub use address::Address;
 pub use embedded::{EMBEDDED_ATTRIBUTION, EMBEDDED_NAME, embedded_database};
+pub(crate) use load::read_file;
 pub use load::{GeoChoice, load};
 pub use location::{ClassTable, GeoSource, Location, Prefix, location_of};
 pub use mmdb::{GeoError, read_database};

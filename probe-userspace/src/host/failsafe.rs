@@ -48,6 +48,7 @@ const FAILSAFE: Shape = Shape {
         ("dhcp_servers", ABOVE),
         ("time_servers", ABOVE),
         ("bundle_servers", ABOVE),
+        ("ssh_ports", ABOVE),
         ("egress", ABOVE),
         ("flow_entries", ABOVE),
         ("limiter_entries", ABOVE),

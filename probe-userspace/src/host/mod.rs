@@ -29,7 +29,7 @@ use self::{
     endpoints::{bundle_servers, time_servers},
     failsafe::{dhcp_servers, failsafe},
     frame::nat64_prefixes,
-    number::{number, power_of_two},
+    number::{number, power_of_two, ssh_ports},
     probe::probes,
     source::sources,
 };
@@ -120,6 +120,8 @@ pub struct Host {
     pub frame: FrameSettings,
     /// `dhcp_servers`: failsafe besides the servers of current leases.
     pub dhcp_servers: Vec<Located<IpAddr>>,
+    /// `ssh_ports`: local TCP ports by which people work on this host; see [`Self::ssh_ports`].
+    pub ssh_ports: Option<Vec<u16>>,
     /// `time_servers`: their answers pass in a halt, besides those of the servers that the system names.
     pub time_servers: Vec<Located<IpAddr>>,
     /// `bundle_servers`: their answers pass in a halt.
@@ -155,6 +157,16 @@ pub struct Failsafe {
     pub comment: String,
 }
 
+/// The port that SSH listens on unless somebody moves it.
+const SSH_PORT: u16 = 22;
+
+impl Host {
+    /// Local TCP ports by which people work on this host.
+    pub fn ssh_ports(&self) -> &[u16] {
+        self.ssh_ports.as_deref().unwrap_or(&[SSH_PORT])
+    }
+}
+
 /// Order of the country fields of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -183,6 +195,7 @@ const ROOT: Shape = Shape {
         Key::optional("dhcp_servers"),
         Key::optional("time_servers"),
         Key::optional("bundle_servers"),
+        Key::optional("ssh_ports"),
         Key::optional("egress"),
         Key::optional("flow_entries"),
         Key::optional("limiter_entries"),
@@ -204,6 +217,7 @@ const ROOT: Shape = Shape {
         ("mode", "write `xdp_mode`"),
         ("nat64_prefix", "write `nat64_prefixes = [...]`"),
         ("dhcp_server", "write `dhcp_servers = [...]`"),
+        ("ssh_port", "write `ssh_ports = [...]`"),
         ("time_server", "write `time_servers = [...]`"),
         ("bundle_server", "write `bundle_servers = [...]`"),
         (
@@ -310,6 +324,7 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
         bundle_servers: root
             .read(document, "bundle_servers", bundle_servers)
             .unwrap_or_default(),
+        ssh_ports: root.read(document, "ssh_ports", ssh_ports),
         egress: root
             .read(document, "egress", |document, item| {
                 choice(document, item, EGRESS_HOOKS, EGRESS_SYNONYMS)

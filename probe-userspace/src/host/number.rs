@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use crate::policy::{
     document::Document,
     table::{Item, wrong_type},
+    value::list,
 };
 
 /// A whole number within limits.
@@ -29,6 +30,28 @@ pub(super) fn number(
             None
         }
     }
+}
+
+/// Most `ssh_ports`.
+const MAX_PORTS: usize = 16;
+
+/// `ssh_ports`.
+pub(super) fn ssh_ports<'a>(document: &mut Document<'a>, item: Item<'a>) -> Option<Vec<u16>> {
+    let elements = list(document, item, "22")?;
+    if let Some(element) = elements.get(MAX_PORTS) {
+        document.error(
+            element.node,
+            format!("more than {MAX_PORTS} SSH ports"),
+            "name those that people log in by",
+        );
+        return None;
+    }
+    let mut ports = Vec::new();
+    for element in elements {
+        let port = number(document, element, 1..=u32::from(u16::MAX));
+        ports.push(u16::try_from(port?).ok()?);
+    }
+    Some(ports)
 }
 
 /// A power of two within limits that are powers of two.

@@ -15,6 +15,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(host.egress, EgressHook::Auto);
     assert_eq!(host.sizes, TableSizes::default());
     assert_eq!(host.dhcp_servers, []);
+    assert_eq!(host.ssh_ports(), [22]);
     assert!(host.frame.icmp_error_pass && host.frame.martians_drop && !host.frame.inspect_inner);
 }
 
@@ -23,7 +24,7 @@ fn every_key_reaches_its_setting() {
     let host = host(
         "icmp_error = \"drop\"\ninspect_inner = true\nmartians = \"pass\"\n\
          nat64_prefixes = [\"2001:db8::/32\", \"2001:67c:64::/96\"]\n\
-         dhcp_servers = [\"192.0.2.2\", \"2001:db8::2\"]\negress = \"clsact\"\n\
+         dhcp_servers = [\"192.0.2.2\", \"2001:db8::2\"]\nssh_ports = [22, 2222]\negress = \"clsact\"\n\
          flow_entries = 1024\nlimiter_entries = 4_194_304\nevent_ring_kib = 64\n",
     );
     assert!(!host.frame.icmp_error_pass && !host.frame.martians_drop && host.frame.inspect_inner);
@@ -40,6 +41,7 @@ fn every_key_reaches_its_setting() {
         .map(|server| server.value.to_string())
         .collect();
     assert_eq!(servers, ["192.0.2.2", "2001:db8::2"]);
+    assert_eq!(host.ssh_ports(), [22, 2222]);
     assert_eq!(host.egress, EgressHook::Clsact);
     assert_eq!(
         host.sizes,

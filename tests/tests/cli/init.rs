@@ -34,7 +34,13 @@ fn made_up_root(root: &Path) {
     );
     put(
         "proc/net/tcp",
-        "  sl  local_address rem_address   st\n   0: 0A0200C0:0016 097100CB:C55A 01 0:0 0:0 0 0 0 1\n",
+        "  sl  local_address rem_address   st\n   0: 0A0200C0:0016 097100CB:C55A 01 0:0 0:0 0 0 0 1\n   \
+         1: 0A0200C0:0016 0A7100CB:C55A 01 0:0 0:0 0 0 0 1\n",
+    );
+    // Of the two, one has logged in.
+    put(
+        "run/systemd/sessions/4",
+        "STATE=active\nREMOTE_HOST=203.0.113.9\n",
     );
 }
 

@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use integration_tests::{cordon_process::Cordon, lab::EDGE_IFNAME, mmdb_writer::MmdbWriter};
+use cordon::instant::Instant;
+use integration_tests::{cordon_process::Cordon, lab::EDGE_IFNAME, mmdb_writer::MmdbWriter, probes::Outcome};
 
 use super::{BLOCK_BOTH, BLOCK_LIST, Edge, NL, RU, check, edge, judged, restart, status};
 
@@ -91,8 +92,45 @@ fn a_stored_policy_that_cannot_be_enforced_is_not_called_none() {
     expect(&cordon, "policy.toml");
     fs::write(&stored, &good).unwrap();
     fs::write(edge.host.database.as_ref().unwrap(), "<!DOCTYPE html>").unwrap();
+    fs::remove_dir_all(cordon.dir().join("state/geo")).unwrap();
     restart_without_pins(&mut cordon);
     expect(&cordon, "countries.mmdb");
+}
+
+#[test]
+fn a_database_that_is_broken_at_a_boot_is_replaced_by_the_copy_kept_of_the_last_good_one() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    fs::write(edge.host.database.as_ref().unwrap(), "<!DOCTYPE html>").unwrap();
+    restart_without_pins(&mut cordon);
+    let after = status(&cordon);
+    assert_eq!(
+        (after["state"].as_str(), after["policy"]["name"].as_str()),
+        (Some("degraded"), Some("block-list")),
+        "{after:#}"
+    );
+    let text = problems(&cordon);
+    assert!(
+        text.contains("countries.mmdb")
+            && text.contains("the copy kept of the database in force last is used"),
+        "{text}"
+    );
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
+
+    let applied = cordon.apply(BLOCK_BOTH).unwrap();
+    assert!(applied.stdout.contains("countries.mmdb"), "{applied:?}");
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 10));
+
+    change_database(&edge);
+    for _ in 0..200 {
+        if status(&cordon)["state"] == "ok" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let after = status(&cordon);
+    assert_eq!(after["state"], "ok", "the file is good again: {after:#}");
 }
 
 #[test]
@@ -165,7 +203,9 @@ fn a_halt_whose_record_is_lost_is_recorded_from_the_kernel() {
         .unwrap();
     let until = status(&cordon)["halted"]["until"].clone();
     cordon.kill().unwrap();
-    fs::remove_file(cordon.dir().join("state/state.json")).unwrap();
+    for name in ["state.json", "state.copy.json"] {
+        fs::remove_file(cordon.dir().join("state").join(name)).unwrap();
+    }
     cordon.run().unwrap();
     restart_without_pins(&mut cordon);
     let halted = status(&cordon)["halted"].clone();
@@ -204,4 +244,64 @@ fn the_database_in_force_is_named_and_not_the_one_read_last() {
         .unwrap();
     assert_eq!(cordon.cordon(&["apply", &refused]).unwrap().status, 1);
     assert_eq!(status(&cordon)["database"]["sha256"], before);
+}
+
+/// As after a boot with a clock that is behind, and as after a step back: what has ended does not begin again.
+#[test]
+fn a_clock_that_is_behind_revives_nothing() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    let later = |s: u32| Instant(Instant::now().0 + s);
+    let until = later(1800);
+    cordon
+        .apply(&format!(
+            "{BLOCK_LIST}[[allow]]\nprefixes = [\"81.0.7.0/24\"]\nreason = \"visit\"\nuntil = {until}\n"
+        ))
+        .unwrap();
+    cordon.wait_attached().unwrap();
+    let met = || edge.lab.reach(&[RU.parse().unwrap()]).unwrap()[0].uniform();
+    assert_eq!(met(), Some(Outcome::Passed));
+    cordon.kill().unwrap();
+    let clock = cordon.dir().join("state/clock");
+    fs::write(&clock, format!("{}\n", later(3600))).unwrap();
+    cordon.run().unwrap();
+    let text = problems(&cordon);
+    assert!(text.contains("clock is 3") && text.contains("s behind"), "{text}");
+    assert_eq!(met(), Some(Outcome::Blocked));
+    assert_eq!(judged(&cordon, RU), 10, "the daemon goes by the same time");
+    // Stored by the daemon, and known to the kernel.
+    fs::remove_file(&clock).unwrap();
+    restart(&mut cordon);
+    assert_eq!(met(), Some(Outcome::Blocked));
+    restart_without_pins(&mut cordon);
+    cordon.wait_attached().unwrap();
+    assert_eq!(met(), Some(Outcome::Blocked));
+}
+
+#[test]
+fn what_a_daemon_that_died_had_written_and_not_used_is_removed() {
+    let edge = edge();
+    let mut cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    cordon.kill().unwrap();
+    let state = cordon.dir().join("state");
+    let digest = "0".repeat(64);
+    let unused = [
+        format!("geo/{digest}.mmdb"),
+        format!("geo/.{digest}.mmdb.7-0.new"),
+        format!("bundles/{digest}.cordon"),
+        format!("lists/{digest}.json"),
+    ];
+    for name in &unused {
+        let path = state.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    cordon.run().unwrap();
+    assert_eq!(status(&cordon)["state"], "ok");
+    for name in &unused {
+        assert!(!state.join(name).exists(), "{name}");
+    }
+    let copies = fs::read_dir(state.join("geo")).unwrap().count();
+    assert_eq!(copies, 2, "the copy of the database in force and its record stay");
 }

@@ -243,7 +243,7 @@ countries = ["BY"]
 #[test]
 fn all_orders_take_root_alone_or_more_than_one_key() {
     let edge = Edge::new();
-    let cordon = edge.start(POLICY);
+    let mut cordon = edge.start(POLICY);
     cordon
         .cordon_ok(&["lift", "--all", "--for", "1h", "--reason", "court"])
         .unwrap();
@@ -267,6 +267,21 @@ fn all_orders_take_root_alone_or_more_than_one_key() {
         .cordon_ok(&["lift", "--order", "embargo", "--reason", "court"])
         .unwrap();
     assert_eq!(met(&edge, RU[0]), [PASS; 3]);
+
+    // Without keys the host is managed still, also without its state file.
+    let state = cordon.dir().join("state");
+    std::fs::remove_dir_all(state.join("keys")).unwrap();
+    let text = refused(&cordon, &["lift", "--all", "--reason", "court"]);
+    assert!(text.contains("takes 2 signatures"), "{text}");
+    cordon.cordon_ok(&["unlift", "--all"]).unwrap();
+    cordon.kill().unwrap();
+    for name in ["state.json", "state.copy.json"] {
+        std::fs::write(state.join(name), "{").unwrap();
+    }
+    cordon.run().unwrap();
+    assert_eq!(status(&cordon)["managed"], true);
+    let text = refused(&cordon, &["lift", "--all", "--reason", "court"]);
+    assert!(text.contains("takes 2 signatures"), "{text}");
 }
 
 /// Each cell has room for so many changes ahead.

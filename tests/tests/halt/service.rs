@@ -321,7 +321,9 @@ fn a_halt_whose_record_is_unreadable_stays_in_force() {
         .cordon_ok(&["halt", "--service", "web", "--reason", "attack"])
         .unwrap();
     cordon.kill().unwrap();
-    std::fs::write(cordon.dir().join("state/state.json"), "{").unwrap();
+    for name in ["state.json", "state.copy.json"] {
+        std::fs::write(cordon.dir().join("state").join(name), "{").unwrap();
+    }
     cordon.run().unwrap();
     let after = status(&cordon);
     let problems = after["problems"].to_string();
@@ -342,6 +344,23 @@ fn a_halt_whose_record_is_unreadable_stays_in_force() {
     assert_eq!(met(&edge, NL[0]), [PASS; 3]);
     assert_eq!(status(&cordon)["state"], "ok");
     assert_eq!(std::fs::read(state.join("state.json.replaced")).unwrap(), b"{");
+}
+
+#[test]
+fn a_halt_is_known_from_the_copy_of_its_record_after_a_boot() {
+    let edge = Edge::new();
+    let mut cordon = edge.start(POLICY);
+    cordon
+        .cordon_ok(&["halt", "--service", "web", "--reason", "attack"])
+        .unwrap();
+    cordon.kill().unwrap();
+    cordon.cordon_ok(&["detach", "--yes"]).unwrap();
+    std::fs::write(cordon.dir().join("state/state.json"), "{").unwrap();
+    cordon.run().unwrap();
+    cordon.wait_attached().unwrap();
+    assert_eq!(met(&edge, NL[0]), [DROP, PASS, PASS]);
+    assert_eq!(halted_services(&cordon).len(), 1);
+    assert!(cordon.log().contains("known from its copy only"));
 }
 
 #[test]

@@ -227,3 +227,31 @@ fn broken_glass_is_gone_after_a_boot_and_ends_early_by_what_is_signed_or_by_roll
     assert_eq!(status(&cordon)["confirm_left_s"], Value::Null);
     assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (0, 10));
 }
+
+/// The daemon dies after it wrote the file of a signed policy and before that is in force: what is pinned is what nobody
+/// signed.
+#[test]
+fn broken_glass_cannot_be_confirmed_as_the_signed_policy_that_was_to_follow() {
+    let edge = edge();
+    let mut cordon = managed(&edge, &["one"]);
+    accepted(&cordon, &Issue::new(1, &drops(&["RU"])));
+    let policy = cordon.write_policy(&drops(&["NL"])).unwrap();
+    cordon
+        .cordon_ok(&["apply", &policy, "--break-glass", "--reason", "r", "--for", "6s"])
+        .unwrap();
+    cordon.kill().unwrap();
+    let state = cordon.dir().join("state");
+    fs::copy(state.join("policy.toml"), state.join("pending.toml")).unwrap();
+    cordon.run().unwrap();
+    let broken = status(&cordon);
+    assert_eq!(broken["break_glass"]["reason"], "r", "{broken:#}");
+    let confirmed = cordon.cordon(&["confirm"]).unwrap();
+    assert!(
+        confirmed.status == 1 && confirmed.stderr.contains("cannot be confirmed"),
+        "{confirmed:?}"
+    );
+    while !status(&cordon)["break_glass"].is_null() {
+        sleep(Duration::from_millis(100));
+    }
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
+}

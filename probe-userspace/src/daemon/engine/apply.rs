@@ -1,6 +1,6 @@
 //! Apply and confirm.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{Engine, InForce, push::check_database, start::millis};
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
         preflight::{self, Lockout},
         problems::Topic,
         store::{BreakGlass, Origin, StoredPolicy},
-        surroundings::Surroundings,
     },
     dataplane::{Published, StateInfo},
     diagnostic::{Diagnostic, Place},
@@ -102,6 +101,7 @@ impl Engine {
         actor: &Actor,
     ) -> Result<Applied, Refusal> {
         let confirm = confirm_window(wanted.confirm_s)?;
+        wanted.stored.is_unconfirmed = confirm.is_some();
         let started = std::time::Instant::now();
         let location = self.load_location()?;
         let now = wanted.stored.accepted.unwrap_or_else(Instant::now);
@@ -235,6 +235,7 @@ impl Engine {
             self.note_accepted(&image, state, actor);
         }
         // The text may differ in comments: store the latest, as what is waiting or as what is in force.
+        wanted.stored.is_unconfirmed = state.confirm_left_s.is_some();
         let result = match state.confirm_left_s {
             Some(_) => self.store.set_pending(&wanted.stored),
             None => self.store.set_policy(&wanted.stored),
@@ -283,6 +284,7 @@ impl Engine {
         for topic in [Topic::Policy, Topic::Tests, Topic::Confirm, Topic::StoredPending] {
             self.problems.clear(&topic);
         }
+        self.keep_database();
         self.note_redirects();
         if self.host_state.reverted.take().is_some() {
             self.save_host_state();
@@ -297,9 +299,15 @@ impl Engine {
         image: &Image,
         now: Instant,
     ) -> Result<Vec<Lockout>, Refusal> {
-        let surroundings = Surroundings::read(Path::new("/"));
-        let guarded = preflight::guarded(&self.settings.host, wanted.ssh_peer, &surroundings);
-        let lockouts = preflight::lockouts(image, &guarded, now);
+        let surroundings = self.surroundings();
+        let host = &self.settings.host;
+        let guarded = preflight::guarded(host, wanted.ssh_peer, &surroundings);
+        let lockouts = preflight::lockouts(image, &guarded, host.ssh_ports(), now);
+        let (lockouts, strangers): (Vec<_>, Vec<_>) =
+            lockouts.into_iter().partition(|lockout| lockout.is_binding);
+        for stranger in &strangers {
+            tracing::info!("{}", stranger.message());
+        }
         if lockouts.is_empty() || wanted.override_lockout {
             return Ok(lockouts);
         }

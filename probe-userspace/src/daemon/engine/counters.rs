@@ -74,6 +74,7 @@ impl Engine {
     /// Puts the counters of all generations into the log.
     pub(super) fn record_counters(&mut self) {
         self.kept_counters.at_ns = crate::dataplane::boot_ns();
+        self.keep_clock();
         let counters = match self.dataplane.counters_by_generation() {
             Ok(counters) => counters,
             Err(error) => {

@@ -18,9 +18,9 @@ use crate::{
         Refusal,
         accepted_geo::{AcceptedGeo, GeoStore},
         build,
+        last_good::LastGood,
         preflight::{self, Lockout},
         problems::Topic,
-        surroundings::Surroundings,
     },
     diagnostic::Diagnostic,
     geo::{self, EMBEDDED_NAME, Location},
@@ -86,14 +86,58 @@ impl Watched {
 
 impl Engine {
     /// Reads the database as it is now, for the next image. Tables that did not change stay the same object, so that
-    /// generations share them and memory holds them once.
+    /// generations share them and memory holds them once. One that cannot be used stops no policy as long as there are
+    /// good data.
     pub(super) fn load_location(&mut self) -> Result<Arc<Location>, Refusal> {
-        let location = self
-            .read_location()
-            .inspect_err(|refusal| self.problems.set(Topic::Database, refusal.to_string()))?;
-        self.problems.clear(&Topic::Database);
+        let location = match self.read_location() {
+            Ok(location) => {
+                self.problems.clear(&Topic::Database);
+                location
+            }
+            Err(refusal) => self.last_good_location(refusal)?,
+        };
         self.location = Some(Arc::clone(&location));
         Ok(location)
+    }
+
+    /// The data in force, else the copy kept of those that were in force last.
+    fn last_good_location(&mut self, refusal: Refusal) -> Result<Arc<Location>, Refusal> {
+        let in_force = self.in_force.as_ref().filter(|in_force| !in_force.is_baseline);
+        let in_force = in_force.map(|in_force| &in_force.image.location);
+        if let Some(known) = in_force.or(self.location.as_ref()).map(Arc::clone) {
+            let text = format!("{refusal}; the database read last stays");
+            self.problems.set(Topic::Database, text);
+            return Ok(known);
+        }
+        match LastGood::new(&self.settings.state_dir).load(self.settings.host.field) {
+            Ok(Some(location)) => {
+                let text = format!("{refusal}; the copy kept of the database in force last is used");
+                self.problems.set(Topic::Database, text);
+                Ok(Arc::new(location))
+            }
+            Ok(None) => {
+                self.problems.set(Topic::Database, refusal.to_string());
+                Err(refusal)
+            }
+            Err(error) => {
+                let text = format!("{refusal}; nor can the copy be used that was kept: {error:#}");
+                self.problems.set(Topic::Database, text);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Keeps a copy of the database that the policy in force was compiled with.
+    pub(super) fn keep_database(&mut self) {
+        let Some(in_force) = self.in_force.as_ref().filter(|in_force| !in_force.is_baseline) else {
+            return;
+        };
+        let kept = LastGood::new(&self.settings.state_dir).keep(&in_force.image.location.source);
+        self.problems.note(
+            Topic::KeptDatabase,
+            "no copy of the database in force is kept for the next start",
+            kept,
+        );
     }
 
     fn read_location(&mut self) -> Result<Arc<Location>, Refusal> {
@@ -217,6 +261,7 @@ impl Engine {
         }
         self.keep_lifts_of(&image);
         self.in_force = Some(after);
+        self.keep_database();
         self.note_redirects();
         self.problems.clear(&Topic::Tests);
         let path = self.store.policy_path();
@@ -245,14 +290,15 @@ impl Engine {
 
     /// Nobody who works on this host is cut off by new data who was not before.
     fn check_lockout_of_database(&self, before: &Image, after: &Image) -> Result<(), Refusal> {
-        let surroundings = Surroundings::read(Path::new("/"));
-        let guarded = preflight::guarded(&self.settings.host, None, &surroundings);
+        let (host, surroundings) = (&self.settings.host, self.surroundings());
+        let mut guarded = preflight::guarded(host, None, &surroundings);
+        guarded.retain(|guarded| guarded.is_binding);
         let now = Instant::now();
-        let known: Vec<_> = preflight::lockouts(before, &guarded, now)
+        let known: Vec<_> = preflight::lockouts(before, &guarded, host.ssh_ports(), now)
             .into_iter()
             .map(|lockout| lockout.address)
             .collect();
-        let fresh: Vec<String> = preflight::lockouts(after, &guarded, now)
+        let fresh: Vec<String> = preflight::lockouts(after, &guarded, host.ssh_ports(), now)
             .iter()
             .filter(|lockout| !known.contains(&lockout.address))
             .map(Lockout::to_string)

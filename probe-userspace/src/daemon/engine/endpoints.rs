@@ -22,6 +22,11 @@ pub(super) struct Endpoints {
 }
 
 impl Engine {
+    /// What this host depends on to stay reachable.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings::read(Path::new("/"), self.settings.host.ssh_ports())
+    }
+
     /// From time to time what is known is told again. Names are looked up in a halt only: before it, nobody needs their
     /// addresses, and the answers of resolvers pass.
     pub(super) fn tick_endpoints(&mut self, is_due: bool) {
@@ -61,7 +66,7 @@ impl Engine {
     /// Every endpoint that is known, bundle servers first.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let root = Path::new("/");
-        let (of_system, time_servers) = of_system(root, &Surroundings::read(root));
+        let (of_system, time_servers) = of_system(root, &Surroundings::read(root, &[]));
         let host = &self.settings.host;
         let of_host = host.time_servers.iter();
         let of_host = of_host.map(|server| Server::of_time(&server.value.to_string()));

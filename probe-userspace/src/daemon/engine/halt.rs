@@ -1,7 +1,5 @@
 //! Halt and resume. The kernel comes first, the record of it second: a halt is an emergency.
 
-use std::path::Path;
-
 use super::{
     Engine,
     amend::{Change, unknown_policy},
@@ -18,7 +16,7 @@ use crate::{
         preflight::{self, CutOff, Lockout},
         problems::Topic,
         store::StoredHalt,
-        surroundings::{Role, Surroundings},
+        surroundings::Role,
     },
     dataplane::StateInfo,
     diagnostic::{Diagnostic, Place},
@@ -94,18 +92,8 @@ impl Engine {
 
     /// A halt drops the world whether or not there is a policy, and also where somebody had detached cordon.
     fn attach_for_halt(&mut self) {
-        if self.dataplane.state().is_ok_and(|state| state.is_empty)
-            && let Ok(location) = self.load_location()
-            && let Some(baseline) = self.baseline(&location)
-        {
-            let published = self.dataplane.publish(&baseline.image, None);
-            let done = self
-                .problems
-                .note(Topic::Policy, "cannot publish what a halt stands on", published);
-            if let Some(published) = done {
-                self.record_published(&baseline, published.number);
-                self.in_force = Some(baseline);
-            }
+        if self.dataplane.state().is_ok_and(|state| state.is_empty) {
+            self.publish_for_halt();
         }
         self.attachments.forget();
         self.attach_missing();
@@ -114,7 +102,7 @@ impl Engine {
     /// Refuses to cut off whoever works on this host. That its gateway or its resolver is cut off is only said:
     /// a gateway's own packets are few, and a halt is an emergency.
     fn check_halt(&self, request: &HaltRequest) -> Result<Vec<CutOff>, Refusal> {
-        let mut surroundings = Surroundings::read(Path::new("/"));
+        let mut surroundings = self.surroundings();
         surroundings.add(Role::SshPeer, request.ssh_peer);
         let cut_off = preflight::cut_off_by_halt(&self.failsafe_prefixes(), &surroundings);
         let is_peer = |cut_off: &&CutOff| cut_off.role == Role::SshPeer;
@@ -209,14 +197,14 @@ impl Engine {
     /// Refuses to cut off what the host needs and has had so far. Unlike a policy, a halt may count on the failsafe
     /// prefixes.
     fn check_service_halt(&self, image: &Image, request: &HaltRequest) -> Result<Vec<Lockout>, Refusal> {
-        let surroundings = Surroundings::read(Path::new("/"));
-        let guarded = preflight::guarded(&self.settings.host, request.ssh_peer, &surroundings);
+        let (host, surroundings) = (&self.settings.host, self.surroundings());
+        let guarded = preflight::guarded(host, request.ssh_peer, &surroundings);
         let now = Instant::now();
         let before = match &self.in_force {
-            Some(in_force) => preflight::lockouts(&in_force.image, &guarded, now),
+            Some(in_force) => preflight::lockouts(&in_force.image, &guarded, host.ssh_ports(), now),
             None => Vec::new(),
         };
-        let mut lockouts = preflight::lockouts(image, &guarded, now);
+        let mut lockouts = preflight::lockouts(image, &guarded, host.ssh_ports(), now);
         let failsafe = self.failsafe_prefixes();
         lockouts.retain(|lockout| {
             if failsafe.iter().any(|prefix| prefix.contains(&lockout.address)) {
@@ -225,12 +213,14 @@ impl Engine {
             let is_same = |known: &Lockout| known.address == lockout.address && known.from <= lockout.from;
             !before.iter().any(is_same)
         });
-        if lockouts.is_empty() || request.override_lockout {
+        let is_refused = lockouts.iter().any(|lockout| lockout.is_binding);
+        if !is_refused || request.override_lockout {
             return Ok(lockouts);
         }
         let place = Place::file(&self.settings.host.file);
         let diagnostics = lockouts
             .iter()
+            .filter(|lockout| lockout.is_binding)
             .map(|lockout| {
                 let address = lockout.address.to_string();
                 Diagnostic::error(place.clone(), address, lockout.message(), &*lockout.fix)

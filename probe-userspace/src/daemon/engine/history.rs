@@ -12,6 +12,7 @@ use crate::{
     compile::Image,
     daemon::{
         Refusal,
+        accepted_geo::GeoStore,
         api::{Applied, BundleRef, Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
         build,
         history::Coming,
@@ -111,6 +112,19 @@ impl Engine {
                 .note(Topic::History, "cannot remove what is not needed", swept);
         }
         result
+    }
+
+    /// At a start: the daemon may have died between writing a bundle or a database and needing it.
+    pub(super) fn sweep(&mut self) {
+        let swept = GeoStore::new(&self.settings.state_dir).sweep();
+        self.problems.note(
+            Topic::StoredGeo,
+            "cannot remove databases that do not count",
+            swept,
+        );
+        if let Err(error) = self.sweep_kept() {
+            tracing::warn!("cannot remove bundles and lists that nothing needs: {error:#}");
+        }
     }
 
     /// Removes bundles and lists that neither the history nor a stored policy needs.
@@ -266,6 +280,7 @@ impl Engine {
         let result = match confirm {
             Some(_) => {
                 self.fallback = replaced;
+                wanted.stored.is_unconfirmed = true;
                 self.store.set_pending(&wanted.stored)
             }
             None => {

@@ -22,9 +22,6 @@ use crate::{
     instant::Instant,
 };
 
-/// Fewest keys that lift every order.
-const MIN_VOTES: usize = 2;
-
 /// Most instants that are compared.
 const MAX_INSTANTS: usize = 64;
 
@@ -37,6 +34,10 @@ impl Engine {
             return Err(Refusal::input("a lift needs a reason: --reason TEXT", Vec::new()));
         }
         let until = request.for_s.map(|for_s| end_of("a lift", for_s)).transpose()?;
+        if request.all {
+            // The first key may have been trusted since the last look.
+            self.look_at_trust();
+        }
         let orders = self.orders_to_lift(request, actor)?;
         self.check_lift(&orders)?;
 
@@ -143,9 +144,8 @@ impl Engine {
     /// Every order at once takes more than one hand: enough signatures, or root where nothing has to be signed.
     fn may_lift_all(&self, actor: &Actor) -> Result<(), Refusal> {
         let trust = TrustDirectory::new(&self.settings.state_dir.join("keys")).read()?;
-        let needed = trust.rules().threshold(Verb::Lift).max(MIN_VOTES);
-        let is_managed = !trust.is_empty();
-        check_votes(actor, needed, is_managed)
+        let needed = trust.rules().threshold(Verb::LiftAll);
+        check_votes(actor, needed, self.is_managed())
             .map_err(|why| Refusal::with_status(403, format!("lifting every order {why}")))
     }
 
@@ -206,7 +206,8 @@ fn check_votes(actor: &Actor, needed: usize, is_managed: bool) -> Result<(), Str
                 false => Err(format!("takes {needed} signatures: this bundle has {n}")),
             }
         }
-        Actor::Local { .. } if !is_managed => Ok(()),
+        Actor::Local { uid: 0 } if !is_managed => Ok(()),
+        Actor::Local { .. } if !is_managed => Err("takes root: lift one order after the other".to_owned()),
         Actor::Local { .. } | Actor::Daemon => Err(format!(
             "takes {needed} signatures, because this host takes signed bundles only: lift one order after the other, or \
              have it signed"
@@ -289,6 +290,16 @@ mod tests {
         let root = Actor::Local { uid: 0 };
         assert!(check_votes(&root, 2, false).is_ok());
         assert!(check_votes(&root, 2, true).is_err());
+        let refused = check_votes(&Actor::Local { uid: 1000 }, 2, false);
+        assert!(refused.unwrap_err().contains("takes root"));
+        for (n_signed, is_enough) in [(1, false), (2, false), (3, true)] {
+            let keys = &["A", "B", "C"][..n_signed];
+            assert_eq!(
+                check_votes(&signed(keys), 3, true).is_ok(),
+                is_enough,
+                "{n_signed}"
+            );
+        }
         assert!(check_votes(&signed(&["A", "B"]), 2, true).is_ok());
         assert!(check_votes(&signed(&["A", "B"]), 3, true).is_err());
         let refused = check_votes(&signed(&["A", "A"]), 2, true);

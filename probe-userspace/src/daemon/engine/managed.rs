@@ -49,7 +49,11 @@ impl Engine {
             return;
         }
         tracing::info!("managed from now on: plain policy files are refused");
-        self.host_state.managed = Some(Instant::now());
+        let since = Some(Instant::now());
+        self.host_state.managed = since;
+        if let Err(error) = self.marks.set_managed(since) {
+            self.note_marks(Err(error));
+        }
         let event = Event::Key {
             change: "manage".to_owned(),
             key: String::new(),
@@ -150,11 +154,13 @@ impl Engine {
     }
 
     /// At a start: break-glass lives in the kernel and nowhere else, so it is over if nothing waits there. What waits is
-    /// told by its own file: the daemon may have died before it was published, or lost the state.
+    /// told by its own file, unless the daemon died between writing the file of the next policy and publishing that: what
+    /// is pinned is then not what the file says, and the record of the break-glass holds.
     pub(super) fn take_up_break_glass(&mut self) {
         let state = self.dataplane.state().ok();
         let left_s = state.and_then(|state| state.confirm_left_s);
-        let is_break_glass = left_s.is_some() && self.is_pending_break_glass();
+        let is_recorded = self.host_state.break_glass.is_some() && self.in_force.is_none();
+        let is_break_glass = left_s.is_some() && (is_recorded || self.is_pending_break_glass());
         if let (true, Some(left_s), None) = (is_break_glass, left_s, &self.host_state.break_glass) {
             let left_s = u32::try_from(left_s).unwrap_or(u32::MAX);
             self.host_state.break_glass = Some(BreakGlass {
@@ -201,6 +207,7 @@ impl Engine {
             verbs: Vec::new(),
         };
         self.record_first(actor, &event)?;
+        self.marks.set_managed(None).map_err(Refusal::failed)?;
         self.host_state.managed = None;
         self.store.set_host_state(&self.host_state).map_err(|error| {
             self.host_state.managed = Some(since);

@@ -6,7 +6,9 @@
 mod amend;
 mod apply;
 pub(super) mod audit;
+mod baseline;
 mod candidate;
+mod clock;
 mod counters;
 mod database;
 mod directive;
@@ -45,7 +47,7 @@ use super::{
         ResumeRequest, RollbackRequest, RolledBack, SourceRow, Status, UnliftReply, UnliftRequest,
         UnmanageRequest, Unmanaged,
     },
-    clock::{ClockWatch, Step, wall_offset_ns},
+    clock::ClockWatch,
     events::{Hub, Naming},
     fetch::{Candidate, Taken},
     history::History,
@@ -390,20 +392,7 @@ impl Engine {
     }
 
     fn tick(&mut self) {
-        match self.clock.look(wall_offset_ns()) {
-            Step::None => {}
-            Step::Moved(by_ns) => {
-                tracing::info!(by_ms = by_ns / 1_000_000, "the clock was set");
-                self.sync_clock();
-            }
-            Step::Suspicious(by_ns) => {
-                tracing::warn!(
-                    by_s = by_ns / 1_000_000_000,
-                    "the clock was set by more than a day"
-                );
-                self.sync_clock();
-            }
-        }
+        self.look_at_clock();
         self.forget_ended_halt();
         self.look_at_exemptions();
         self.note_ended_amendments();
@@ -433,17 +422,6 @@ impl Engine {
         self.problems
             .note(Topic::Retired, "cannot free retired generations", result);
         self.tick_audit();
-    }
-
-    fn sync_clock(&mut self) {
-        // Read first: a step in between is then seen by the next look, and stored.
-        let offset_ns = wall_offset_ns();
-        let result = self.dataplane.sync_clock();
-        if result.is_ok() {
-            self.clock.stored(offset_ns);
-        }
-        self.problems
-            .note(Topic::Clock, "cannot give the kernel the time", result);
     }
 
     fn set_failsafe(&mut self) {

@@ -21,6 +21,15 @@ impl Engine {
     /// Back to what was confirmed last, or takes note that the kernel went back by itself. Gives the name of what was in
     /// force until now. It is on the caller to record it: whoever ends break-glass has done so before.
     pub(super) fn go_back(&mut self) -> Result<String, Refusal> {
+        let is_break_glass = self.host_state.break_glass.is_some();
+        self.mark_pending();
+        let name = self.name_of_pending();
+        // Where the kernel went back by itself, the file goes first: to a daemon that dies in between, it must not look
+        // like a policy that came into force.
+        let has_reverted = self.dataplane.state().is_ok_and(|state| state.reverted);
+        if has_reverted {
+            self.forget_pending();
+        }
         let result = self.dataplane.revert();
         self.problems
             .note(
@@ -29,11 +38,12 @@ impl Engine {
                 result,
             )
             .ok_or_else(|| Refusal::failed("what was confirmed last could not be taken up again"))?;
-        let is_break_glass = self.host_state.break_glass.is_some();
-        self.mark_pending();
+        if !has_reverted {
+            self.forget_pending();
+        }
         let lost = match self.in_force.take() {
             Some(lost) => lost.image.policy_name.clone(),
-            None => self.name_of_pending().unwrap_or_default(),
+            None => name.unwrap_or_default(),
         };
         match is_break_glass {
             true => tracing::info!(
@@ -50,9 +60,6 @@ impl Engine {
         {
             tracing::warn!("cannot recognise the generation reverted to: {error}");
         }
-        let dropped = self.store.drop_pending();
-        self.problems
-            .note(Topic::StoredPending, "cannot forget the reverted policy", dropped);
         if is_break_glass {
             self.end_of_break_glass(false);
         } else {
@@ -66,6 +73,12 @@ impl Engine {
             false => Ended::Reverted,
         });
         Ok(lost)
+    }
+
+    fn forget_pending(&mut self) {
+        let dropped = self.store.drop_pending();
+        self.problems
+            .note(Topic::StoredPending, "cannot forget the reverted policy", dropped);
     }
 
     /// A bundle that was in force was taken, also if it was not confirmed: its revision is not free for another one.

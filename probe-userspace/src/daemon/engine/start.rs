@@ -10,10 +10,9 @@ use crate::{
     },
     dataplane::{Published, StateInfo},
     diagnostic::Diagnostic,
-    exemption::KnownLifts,
     geo::Location,
     instant::Instant,
-    policy::{Amendments, NamedLists, Policy},
+    policy::{Amendments, Policy},
 };
 
 impl Engine {
@@ -41,6 +40,7 @@ impl Engine {
                     self.look_up_names();
                 }
                 self.take_up(&state);
+                self.hold_halts();
             }
             Err(error) => self
                 .problems
@@ -54,6 +54,8 @@ impl Engine {
         self.take_up_break_glass();
         self.take_up_marks();
         self.take_up_history();
+        self.sweep();
+        self.keep_database();
         self.look_at_expiry();
     }
 
@@ -94,8 +96,7 @@ impl Engine {
             None
         });
         let is_unreadable = stored.is_none() && self.store.has_policy();
-        let is_halting = self.has_halted_services();
-        if stored.is_none() && pending.is_none() && state.active.is_none() && !is_halting {
+        if stored.is_none() && pending.is_none() && state.active.is_none() {
             if !is_unreadable {
                 tracing::info!("no policy yet: attached to nothing, waiting for the first apply");
             }
@@ -127,31 +128,6 @@ impl Engine {
             None if is_unreadable => {}
             None => self.take_up_baseline(&location, state, is_waiting),
         }
-        if is_halting {
-            self.hold_halts(&location);
-        }
-    }
-
-    /// Services stay halted although there is no policy that can be enforced.
-    fn hold_halts(&mut self, location: &Arc<Location>) {
-        let is_needed = self
-            .dataplane
-            .state()
-            .is_ok_and(|state| state.active.is_none() && self.in_force.is_none());
-        if !is_needed {
-            return;
-        }
-        let result = self.compile_baseline(location).and_then(|baseline| {
-            let published = self.dataplane.publish(&baseline.image, None);
-            let published = published.map_err(Refusal::failed)?;
-            self.record_published(&baseline, published.number);
-            Ok(baseline)
-        });
-        self.in_force = self.problems.note(
-            Topic::Amendments,
-            "cannot publish what halts of services stand on",
-            result,
-        );
     }
 
     /// `pending.toml`: a policy waits for confirmation, or the daemon died between publishing and storing.
@@ -167,6 +143,8 @@ impl Engine {
         let was_published = match (&state.active, policy.accepted) {
             // What nobody signed is in force while it waits, and never for good.
             _ if policy.is_break_glass => false,
+            // In force at some time, but the kernel may have gone back since.
+            _ if policy.is_unconfirmed => false,
             (Some(active), Some(accepted)) if !is_waiting => active.published >= accepted,
             _ => false,
         };
@@ -190,7 +168,15 @@ impl Engine {
             (None, true) => {
                 self.problems.set(
                     Topic::Policy,
-                    "the policy that waits for confirmation does not compile to what is pinned; it can be confirmed",
+                    match policy.is_break_glass || self.host_state.break_glass.is_some() {
+                        true => {
+                            "the policy that waits does not compile to what is pinned; as nobody may have signed what is \
+                             pinned, it cannot be confirmed and ends by itself"
+                        }
+                        false => {
+                            "the policy that waits for confirmation does not compile to what is pinned; it can be confirmed"
+                        }
+                    },
                 );
                 Ok(())
             }
@@ -215,13 +201,28 @@ impl Engine {
     /// starts after this one know of it too.
     fn take_up_state(&mut self) {
         match self.store.host_state() {
-            Ok(state) => self.host_state = state,
+            Ok(read) => {
+                self.host_state = read.state;
+                if let Some(problem) = read.problem {
+                    let text = format!("the state is known from its copy only: {problem}");
+                    self.problems.set(Topic::StoredState, text);
+                }
+            }
             Err(error) => {
                 let aside = self.store.put_state_aside().err();
                 let aside = aside.map_or_else(String::new, |error| format!("; {error:#}"));
+                self.host_state.managed = self.marks.reached().managed();
                 let text = format!("{error:#}{aside}");
                 return self.problems.set(Topic::UnreadableState, text);
             }
+        }
+        // Whoever loses the state does not lose the need for signatures.
+        let managed = self.marks.reached().managed();
+        self.host_state.managed = self.host_state.managed.or(managed);
+        if self.host_state.managed != managed
+            && let Err(error) = self.marks.set_managed(self.host_state.managed)
+        {
+            self.note_marks(Err(error));
         }
         if let Some(path) = self.store.unreadable_state() {
             let text = format!("{} could not be read by an earlier daemon", path.display());
@@ -379,38 +380,6 @@ impl Engine {
             Ok(state) if state.active.is_none() => "nothing is pinned, so nothing is enforced",
             _ => "what is pinned stays in force",
         }
-    }
-
-    pub(super) fn baseline(&mut self, location: &Arc<Location>) -> Option<InForce> {
-        let result = self.compile_baseline(location);
-        self.problems.note(
-            Topic::Policy,
-            "cannot compile the policy that passes everything",
-            result,
-        )
-    }
-
-    fn compile_baseline(&self, location: &Arc<Location>) -> Result<InForce, Refusal> {
-        let amendments = &self.host_state.amendments;
-        let (policy, _) = build::parse_policy(build::BASELINE, build::PASS_EVERYTHING, NamedLists::new())?;
-        let (image, _) = build::build_accepted(
-            policy.clone(),
-            build::PASS_EVERYTHING,
-            location,
-            amendments.as_of(Instant(0), Instant::now()),
-            &self.settings.host.frame,
-            &amendments.to_amendments(),
-            |_| KnownLifts::default(),
-        )?;
-        Ok(InForce {
-            image: Arc::new(image),
-            policy: Arc::new(policy),
-            source: None,
-            is_baseline: true,
-            bundle: None,
-            need: None,
-            amendments: amendments.clone(),
-        })
     }
 
     fn recognise(&mut self, in_force: &InForce) -> bool {

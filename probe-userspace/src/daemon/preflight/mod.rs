@@ -14,16 +14,13 @@ use probe_common::{Action, FOREVER, Reason, profile};
 
 pub use halt::{CutOff, cut_off_by_halt};
 
-use super::surroundings::Surroundings;
+use super::surroundings::{Role, Surroundings};
 use crate::{
     compile::{Heading, Image, Query},
     host::{Host, SourceUrl},
     instant::Instant,
     policy::halted_service,
 };
-
-/// The way in that counts: where a policy has services, they are asked for this TCP port.
-const SSH_PORT: u16 = 22;
 
 /// Most instants that are asked about.
 const MAX_INSTANTS: usize = 64;
@@ -35,6 +32,8 @@ pub struct Guarded {
     pub prefix: IpNet,
     /// Whose it is.
     pub what: String,
+    /// Whether cutting it off is refused: not for those who have a connection, but have not logged in.
+    pub is_binding: bool,
 }
 
 /// Somebody whom the policy cuts off.
@@ -52,6 +51,8 @@ pub struct Lockout {
     pub from: Option<Instant>,
     /// What to change.
     pub fix: String,
+    /// Whether it is refused, or only said.
+    pub is_binding: bool,
 }
 
 impl Lockout {
@@ -82,14 +83,17 @@ pub fn guarded(host: &Host, ssh_peer: Option<IpAddr>, surroundings: &Surrounding
             "" => format!("failsafe prefix of {}", entry.prefix.place),
             comment => format!("failsafe prefix of {}, {comment}", entry.prefix.place),
         },
+        is_binding: true,
     });
     let caller = ssh_peer.map(|address| Guarded {
         prefix: IpNet::from(address.to_canonical()),
         what: "SSH peer of this session".to_owned(),
+        is_binding: true,
     });
     let others = surroundings.addresses.iter().map(|(address, role)| Guarded {
         prefix: IpNet::from(*address),
         what: role.text().to_owned(),
+        is_binding: *role != Role::SshStranger,
     });
     // By name, a server may be anywhere by tomorrow; only an address can be judged today.
     let servers = host.sources.iter().filter_map(|source| match &source.url {
@@ -101,18 +105,21 @@ pub fn guarded(host: &Host, ssh_peer: Option<IpAddr>, surroundings: &Surrounding
         .map(|address| Guarded {
             prefix: IpNet::from(address.to_canonical()),
             what: "bundle server".to_owned(),
+            is_binding: true,
         });
     failsafe.chain(caller).chain(others).chain(servers).collect()
 }
 
-/// Whom the policy cuts off, each (whose, class, cause) once with the first address found.
-pub fn lockouts(image: &Image, guarded: &[Guarded], now: Instant) -> Vec<Lockout> {
+/// Whom the policy cuts off, each (whose, class, cause) once with the first address found. Where a policy has services,
+/// they are asked for these TCP ports: the ways in that count.
+pub fn lockouts(image: &Image, guarded: &[Guarded], ssh_ports: &[u16], now: Instant) -> Vec<Lockout> {
     let instants = instants(image, now);
     let mut found = BTreeMap::new();
     for (guarded_idx, entry) in guarded.iter().enumerate() {
         for address in probes::addresses(image, entry.prefix) {
             for (instant_idx, at) in instants.iter().enumerate() {
-                let Some(cause) = cause_of_drop(image, address, *at) else {
+                let mut ports = ssh_ports.iter();
+                let Some(cause) = ports.find_map(|port| cause_of_drop(image, address, *port, *at)) else {
                     continue;
                 };
                 let key = (guarded_idx, cause.class.clone(), cause.dropped_by.clone());
@@ -123,6 +130,7 @@ pub fn lockouts(image: &Image, guarded: &[Guarded], now: Instant) -> Vec<Lockout
                     dropped_by: cause.dropped_by,
                     from: (instant_idx > 0).then_some(*at),
                     fix: cause.fix,
+                    is_binding: entry.is_binding,
                 });
             }
         }
@@ -164,7 +172,7 @@ struct Cause {
     fix: String,
 }
 
-fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
+fn cause_of_drop(image: &Image, address: IpAddr, port: u16, at: Instant) -> Option<Cause> {
     let query = Query {
         heading: Heading::default(),
         address,
@@ -172,7 +180,7 @@ fn cause_of_drop(image: &Image, address: IpAddr, at: Instant) -> Option<Cause> {
         failsafe: &[],
         runtime: &[],
     };
-    let (verdict, row) = image.strictest_for_tcp_port(&query, SSH_PORT);
+    let (verdict, row) = image.strictest_for_tcp_port(&query, port);
     // What is marked, limited or sent elsewhere still gets an answer, and a drain ends nothing that is open.
     if !matches!(verdict.action, Action::Reject | Action::Drop | Action::Drain) {
         return None;
@@ -241,9 +249,10 @@ mod tests {
             .map(|(prefix, what)| Guarded {
                 prefix: prefix.parse().unwrap(),
                 what: (*what).to_owned(),
+                is_binding: true,
             })
             .collect();
-        lockouts(&image, &guarded, NOW)
+        lockouts(&image, &guarded, &[22], NOW)
             .iter()
             .map(Lockout::to_string)
             .collect()
@@ -315,9 +324,9 @@ mod tests {
 
     #[test]
     fn guarded_are_failsafe_prefixes_the_caller_and_the_surroundings() {
-        use super::super::surroundings::Role;
         let mut surroundings = Surroundings::default();
         surroundings.add(Role::Gateway, ["192.0.2.1".parse().unwrap()]);
+        surroundings.add(Role::SshStranger, ["192.0.2.66".parse().unwrap()]);
         let found = guarded(
             &Host::default(),
             Some("::ffff:203.0.113.9".parse().unwrap()),
@@ -325,13 +334,14 @@ mod tests {
         );
         let found: Vec<String> = found
             .iter()
-            .map(|entry| format!("{} {}", entry.prefix, entry.what))
+            .map(|entry| format!("{} {} {}", entry.prefix, entry.what, entry.is_binding))
             .collect();
         assert_eq!(
             found,
             [
-                "203.0.113.9/32 SSH peer of this session",
-                "192.0.2.1/32 default gateway"
+                "203.0.113.9/32 SSH peer of this session true",
+                "192.0.2.1/32 default gateway true",
+                "192.0.2.66/32 peer of an SSH connection without a login false"
             ]
         );
     }

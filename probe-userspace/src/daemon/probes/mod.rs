@@ -93,7 +93,7 @@ pub fn checks(host: &Host, root: &Path) -> (Vec<Check>, Option<f64>) {
         [] => &default[..],
         probes => probes,
     };
-    let surroundings = Surroundings::read(root);
+    let surroundings = Surroundings::read(root, &[]);
     let of = |role| {
         let addresses = surroundings.addresses.iter();
         addresses

@@ -8,6 +8,7 @@ mod interfaces;
 mod mpls;
 mod resolver;
 mod route;
+mod session;
 mod tcp;
 
 use std::{fs, net::IpAddr, path::Path};
@@ -16,7 +17,7 @@ pub use interfaces::uplinks;
 pub use mpls::{mpls_sysctl, takes_mpls};
 pub use resolver::parse_resolv_conf;
 pub use route::{parse_ipv6_route, parse_route};
-pub use tcp::{SSH_PORT, parse_tcp, parse_udp_peers};
+pub use tcp::{parse_tcp, parse_udp_peers};
 
 /// Why an address matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub enum Role {
     Resolver,
     /// The host's own address lease.
     DhcpServer,
+    /// It has a connection to the SSH port, but nobody is known to have logged in by it. Anybody may have such.
+    SshStranger,
 }
 
 impl Role {
@@ -39,6 +42,7 @@ impl Role {
             Self::Gateway => "default gateway",
             Self::Resolver => "resolver",
             Self::DhcpServer => "DHCP server",
+            Self::SshStranger => "peer of an SSH connection without a login",
         }
     }
 }
@@ -52,11 +56,22 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Reads what the system under `root` (`/` outside tests) says.
-    pub fn read(root: &Path) -> Self {
+    pub fn read(root: &Path, ssh_ports: &[u16]) -> Self {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let mut found = Self::default();
-        for path in ["proc/net/tcp", "proc/net/tcp6"] {
-            found.add(Role::SshPeer, parse_tcp(&text(path), SSH_PORT));
+        let connections = ["proc/net/tcp", "proc/net/tcp6"].map(text);
+        let connected = connections.iter().flat_map(|text| parse_tcp(text, ssh_ports));
+        let connected: Vec<IpAddr> = connected.map(|address| address.to_canonical()).collect();
+        if !connected.is_empty() {
+            let sessions: Vec<IpAddr> = session::peers(root)
+                .into_iter()
+                .map(|address| address.to_canonical())
+                .collect();
+            let (peers, strangers): (Vec<_>, Vec<_>) = connected
+                .into_iter()
+                .partition(|address| sessions.contains(address));
+            found.add(Role::SshPeer, peers);
+            found.add(Role::SshStranger, strangers);
         }
         found.add(Role::Gateway, parse_route(&text("proc/net/route")));
         found.add(Role::Gateway, parse_ipv6_route(&text("proc/net/ipv6_route")));

@@ -2,17 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The port SSH listens on.
-pub const SSH_PORT: u16 = 22;
-
 /// `TCP_ESTABLISHED` (include/net/tcp_states.h).
 const ESTABLISHED: &str = "01";
 
-/// Remote addresses of established connections to a local port.
-pub fn parse_tcp(text: &str, local_port: u16) -> Vec<IpAddr> {
+/// Remote addresses of established connections to local ports.
+pub fn parse_tcp(text: &str, local_ports: &[u16]) -> Vec<IpAddr> {
     text.lines()
         .skip(1)
-        .filter_map(|line| peer(line, local_port))
+        .filter_map(|line| peer(line, local_ports))
         .collect()
 }
 
@@ -27,9 +24,9 @@ pub fn parse_udp_peers(text: &str, remote_port: u16) -> Vec<IpAddr> {
         .collect()
 }
 
-fn peer(line: &str, local_port: u16) -> Option<IpAddr> {
+fn peer(line: &str, local_ports: &[u16]) -> Option<IpAddr> {
     let [local, remote] = connected(line)?;
-    if port(local)? != local_port {
+    if !local_ports.contains(&port(local)?) {
         return None;
     }
     address(remote.split_once(':')?.0)
@@ -85,21 +82,21 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn only_established_connections_to_the_port_count() {
-        assert_eq!(parse_tcp(TCP, 22), ["203.0.113.9".parse::<IpAddr>().unwrap()]);
+        assert_eq!(parse_tcp(TCP, &[22]), ["203.0.113.9".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]
     #[cfg(target_endian = "little")]
     fn ipv6_and_mapped_addresses_are_read() {
-        let found: Vec<String> = parse_tcp(TCP6, 22).iter().map(IpAddr::to_string).collect();
+        let found: Vec<String> = parse_tcp(TCP6, &[22]).iter().map(IpAddr::to_string).collect();
         assert_eq!(found, ["2001:db8::7", "::ffff:203.0.113.9"]);
     }
 
     #[test]
     fn other_text_gives_nothing() {
-        assert_eq!(parse_tcp("", 22), Vec::<IpAddr>::new());
+        assert_eq!(parse_tcp("", &[22]), Vec::<IpAddr>::new());
         assert_eq!(
-            parse_tcp("head\n 0: zz:0016 zz:1 01\n 1: 00:0016 :1 01\n", 22),
+            parse_tcp("head\n 0: zz:0016 zz:1 01\n 1: 00:0016 :1 01\n", &[22]),
             Vec::<IpAddr>::new()
         );
     }
