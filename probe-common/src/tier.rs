@@ -86,8 +86,9 @@ pub const fn arrival_of_rate(arrival_ns: u64, now_ns: u64, max_cost_ns: u64, ahe
     if arrival_ns > furthest_ns { 0 } else { arrival_ns }
 }
 
-/// How far the clocks of two CPUs may be apart.
-const CLOCK_SLACK_NS: u64 = 1_000_000;
+/// How old the time may be that a CPU compares with. Clocks of two CPUs differ by little, but a virtual CPU can be taken
+/// away between its look at the clock and its look at the bucket, while another one fills that.
+const CLOCK_SLACK_NS: u64 = 1_000_000_000;
 
 /// Caps on what the program does for anybody, per CPU.
 pub mod cap {

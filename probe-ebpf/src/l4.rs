@@ -72,15 +72,29 @@ pub fn l4(ctx: &XdpContext, facts: &Facts) -> L4 {
 /// another fragment.
 #[inline(always)]
 pub(crate) fn behind_extensions(ctx: &XdpContext, facts: &Facts) -> Option<(u8, usize)> {
-    let found = cordon_behind_extensions(
-        ctx.ctx,
-        u32::from(facts.ip_offset) << 8 | u32::from(facts.protocol),
-    );
+    let found = walk_extensions(ctx, facts);
     (found != 0).then_some((found as u8, (found >> 8) as usize & MAX_OFFSET))
 }
 
-/// A function of its own for the verifier, like the step that it takes. Bits 0-7 the protocol, the rest its offset; 0:
-/// nothing can be told, since nothing is at offset 0.
+/// Whether an IPv6 packet is the first of several fragments.
+#[inline(always)]
+pub(crate) fn is_first_of_extensions(ctx: &XdpContext, facts: &Facts) -> bool {
+    walk_extensions(ctx, facts) & FIRST_FRAGMENT != 0
+}
+
+#[inline(always)]
+fn walk_extensions(ctx: &XdpContext, facts: &Facts) -> u32 {
+    cordon_behind_extensions(
+        ctx.ctx,
+        u32::from(facts.ip_offset) << 8 | u32::from(facts.protocol),
+    )
+}
+
+/// In what [`cordon_behind_extensions`] gives.
+const FIRST_FRAGMENT: u32 = 1 << 31;
+
+/// A function of its own for the verifier, like the step that it takes. Bits 0-7 the protocol, 8-30 its offset, 31 whether it
+/// is the first of several fragments; 0: nothing can be told, since nothing is at offset 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn cordon_behind_extensions(ctx: *mut xdp_md, packet: u32) -> u32 {
@@ -98,7 +112,10 @@ extern "C" fn cordon_behind_extensions(ctx: *mut xdp_md, packet: u32) -> u32 {
     };
     let l4 = l4(&ctx, &facts);
     match l4.protocol() {
-        Some(protocol) if !l4.is_later_fragment => u32::from(l4.offset) << 8 | u32::from(protocol),
+        Some(protocol) if !l4.is_later_fragment => {
+            let is_first = if l4.is_fragment { FIRST_FRAGMENT } else { 0 };
+            is_first | u32::from(l4.offset) << 8 | u32::from(protocol)
+        }
         _ => 0,
     }
 }

@@ -26,7 +26,7 @@ pub const MAX_OFFSET: usize = 0x7fff;
 /// taken for one without headers.
 #[inline(always)]
 pub fn read<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N]> {
-    view(ctx, offset, &mut MaybeUninit::uninit()).copied()
+    view(ctx, offset, &mut Buffer::new()).copied()
 }
 
 /// As [`read`], at an offset that is computed from the frame; at most [`MAX_OFFSET`].
@@ -38,6 +38,18 @@ pub fn read_at<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N
     read(ctx, black_box(offset & MAX_OFFSET))
 }
 
+/// Bytes on the stack, where the verifier wants words in their places.
+#[repr(C, align(8))]
+pub(crate) struct Buffer<const N: usize>(MaybeUninit<[u8; N]>);
+
+impl<const N: usize> Buffer<N> {
+    /// With nothing in it.
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+}
+
 /// As [`read`], but in place where that can be: the compiler loads only the bytes that are looked at. `buffer` takes
 /// what the linear part does not hold.
 ///
@@ -46,7 +58,7 @@ pub fn read_at<const N: usize>(ctx: &XdpContext, offset: usize) -> Option<[u8; N
 pub(crate) fn view<'a, const N: usize>(
     ctx: &XdpContext,
     offset: usize,
-    buffer: &'a mut MaybeUninit<[u8; N]>,
+    buffer: &'a mut Buffer<N>,
 ) -> Option<&'a [u8; N]> {
     // As a pointer, not as a number: the compiler keeps `start` as it is then, and the verifier sees that what is read
     // is what was compared.
@@ -61,19 +73,19 @@ pub(crate) fn view<'a, const N: usize>(
         });
     }
     // SAFETY: `ctx` is the program's context and `buffer` is `N` writable bytes on the stack.
-    let res = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset as u32, buffer.as_mut_ptr().cast(), N as u32) };
+    let res = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset as u32, buffer.0.as_mut_ptr().cast(), N as u32) };
     // SAFETY: on success the helper has written all `N` bytes.
-    (res == 0).then(|| unsafe { &*buffer.as_ptr() })
+    (res == 0).then(|| unsafe { &*buffer.0.as_ptr() })
 }
 
-/// Two bytes of a view, in one load.
+/// Two bytes of a view, in one load. `OFFSET` is even, for views of the stack.
 ///
 /// Without it the compiler loads byte by byte and puts them together: its target has no unaligned loads. The kernel
-/// takes them from packets and stacks where the processor has them (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`), and x86-64
-/// and arm64 do.
+/// takes them from packets where the processor has them (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`), and x86-64 and arm64
+/// do; from the stack it takes aligned ones only.
 #[inline(always)]
 pub(crate) fn pair<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8; 2] {
-    const { assert!(OFFSET + 2 <= N) };
+    const { assert!(OFFSET + 2 <= N && OFFSET % 2 == 0) };
     #[cfg(target_arch = "bpf")]
     {
         let word: u64;
@@ -93,10 +105,10 @@ pub(crate) fn pair<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8;
     [bytes[OFFSET], bytes[OFFSET + 1]]
 }
 
-/// As [`pair`], four bytes.
+/// As [`pair`], four bytes; `OFFSET` is a multiple of four.
 #[inline(always)]
 pub(crate) fn quad<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8; 4] {
-    const { assert!(OFFSET + 4 <= N) };
+    const { assert!(OFFSET + 4 <= N && OFFSET % 4 == 0) };
     #[cfg(target_arch = "bpf")]
     {
         let word: u64;

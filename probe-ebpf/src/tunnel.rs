@@ -4,7 +4,7 @@ use aya_ebpf::programs::XdpContext;
 use probe_common::l4::extension;
 
 use crate::{
-    l4::behind_extensions,
+    l4::{behind_extensions, is_first_of_extensions},
     packet::read_at,
     parse::{Address, Facts, inner_ethernet, is_ipv6_ethertype},
 };
@@ -47,7 +47,7 @@ pub fn is_tunnel(ctx: &XdpContext, facts: &Facts) -> bool {
 /// The IP header of a packet inside another.
 #[derive(Clone, Copy)]
 pub struct InnerIp {
-    /// Where it begins in the frame.
+    /// Where it begins in the frame; 0: behind more VLAN tags than are read.
     pub offset: usize,
     /// Whether it should be IPv6.
     pub is_v6: bool,
@@ -57,6 +57,17 @@ pub struct InnerIp {
 #[inline(always)]
 pub fn inner_source(ctx: &XdpContext, facts: &Facts) -> Option<Address> {
     source_of(ctx, inner_ip(ctx, facts)?)
+}
+
+/// Whether what cannot be read of the packet inside may be in the fragments that follow: whoever sent it chose to cut it
+/// there.
+#[inline(always)]
+pub fn is_first_fragment(ctx: &XdpContext, facts: &Facts) -> bool {
+    if facts.version == 6 {
+        is_first_of_extensions(ctx, facts)
+    } else {
+        facts.is_fragment && !facts.is_later_fragment
+    }
 }
 
 /// The header of the packet inside; `None` if it cannot be found.
@@ -153,6 +164,9 @@ fn behind_ethernet(ctx: &XdpContext, offset: usize) -> Option<InnerIp> {
 /// The source in such a header.
 #[inline(always)]
 pub fn source_of(ctx: &XdpContext, InnerIp { offset, is_v6 }: InnerIp) -> Option<Address> {
+    if offset == 0 {
+        return None;
+    }
     let [version_len] = read_at(ctx, offset)?;
     match (version_len >> 4, is_v6) {
         (4, false) => read_at(ctx, offset + 12).map(Address::from_v4),

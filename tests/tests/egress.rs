@@ -18,6 +18,7 @@ use cordon::{
     host::{EgressHook, ModeChoice},
 };
 use integration_tests::{
+    frames::FrameSocket,
     images,
     lab::{EDGE_IFNAME, EDGE_V4, INTERNET_IFNAME, Lab},
     mmdb_writer::MmdbWriter,
@@ -299,4 +300,30 @@ fn an_unconfirmed_policy_stops_dropping_what_leaves_at_its_deadline() {
         std::thread::sleep(Duration::from_millis(20));
     }
     connect(&host).expect("the kernel has reverted, with nobody's help");
+}
+
+#[test]
+fn what_leaves_in_a_pppoe_session_is_seen() {
+    for hook in [EgressHook::Tcx, EgressHook::Clsact] {
+        let mut host = Host::new(hook);
+        host.enforce(&block_ru());
+        let here = SocketAddr::from((EDGE_V4, 40_000));
+        let there = socket_address(RU, 443);
+        let leave = |host: &Host| {
+            let edge = FrameSocket::open(&host.lab.edge, EDGE_IFNAME).unwrap();
+            let internet = FrameSocket::open(&host.lab.internet, INTERNET_IFNAME).unwrap();
+            let request = forged::in_session(&forged::syn(here, there));
+            edge.send(&request).unwrap();
+            let seen = internet.receive(10_000, Duration::from_millis(400)).unwrap();
+            seen.contains(&request)
+        };
+        let answer = forged::in_session(&forged::syn_ack(there, here));
+        let answers = std::slice::from_ref(&answer);
+        assert_eq!(forged::arrived(&host.lab, answers), [false], "nobody asked");
+        assert!(leave(&host));
+        assert_eq!(forged::arrived(&host.lab, answers), [true], "an own connection");
+
+        host.enforce(&both_ways());
+        assert!(!leave(&host), "closed both ways");
+    }
 }

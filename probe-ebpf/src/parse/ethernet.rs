@@ -55,22 +55,41 @@ const fn vlan_id(tci: [u8; 2]) -> u16 {
     }
 }
 
-/// The outermost VLAN of a frame from the wire, also where the rest of it cannot be read; `None`: untagged.
+/// The outermost VLAN of a frame from the wire, also where the rest of it cannot be read.
+pub enum Outermost {
+    /// No tag names one.
+    Untagged,
+    /// This one.
+    Vlan(u16),
+    /// It is behind more priority tags than are read. Linux takes off any number of them.
+    TooDeep,
+}
+
+/// Reads as many tags as the parser.
 #[inline(always)]
-pub fn outermost_vlan(ctx: &XdpContext) -> Option<u16> {
+pub fn outermost_vlan(ctx: &XdpContext) -> Outermost {
     let mut offset = ETH_ADDRS_LEN;
-    for _ in 0..VLAN_MAX_DEPTH {
-        let ethertype = u16::from_be_bytes(read(ctx, offset)?);
-        if !is_vlan_tag(ethertype) {
-            return None;
+    // As many rounds as the parser: the last one finds another type behind the last tag, or one tag too many.
+    for round in 0..=VLAN_MAX_DEPTH {
+        let Some(ethertype) = read(ctx, offset) else {
+            return Outermost::Untagged;
+        };
+        if !is_vlan_tag(u16::from_be_bytes(ethertype)) {
+            return Outermost::Untagged;
         }
-        let vlan = vlan_id(read(ctx, offset + ETHERTYPE_LEN)?);
+        if round == VLAN_MAX_DEPTH {
+            break;
+        }
+        let Some(tci) = read(ctx, offset + ETHERTYPE_LEN) else {
+            return Outermost::Untagged;
+        };
+        let vlan = vlan_id(tci);
         if u32::from(vlan) != UNTAGGED {
-            return Some(vlan);
+            return Outermost::Vlan(vlan);
         }
         offset += ETHERTYPE_LEN + VLAN_TCI_LEN;
     }
-    None
+    Outermost::TooDeep
 }
 
 /// An IP header in a frame.
@@ -224,7 +243,7 @@ fn without_ethertype(ctx: &XdpContext, offset: usize) -> Reason {
     }
 }
 
-/// Where the IP header of a frame inside a tunnel is, and whether it is IPv6.
+/// Where the IP header of a frame inside a tunnel is, and whether it is IPv6. Offset 0: behind too many tags.
 #[inline(always)]
 pub(crate) fn inner_ethernet(ctx: &XdpContext, offset: usize) -> Option<(usize, bool)> {
     let mut offset = offset + ETH_ADDRS_LEN;
@@ -236,7 +255,7 @@ pub(crate) fn inner_ethernet(ctx: &XdpContext, offset: usize) -> Option<(usize, 
         }
         offset += VLAN_TCI_LEN;
     }
-    None
+    Some((0, false))
 }
 
 /// Whether an ethertype means IPv6; `None` if it does not mean IP.

@@ -1,12 +1,10 @@
 //! The IPv4 header.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::programs::XdpContext;
 use probe_common::Reason;
 
 use super::{Address, Answer, Facts, FrameOptions, MALFORMED, TRUNCATED, drop, pass};
-use crate::packet::{pair, quad, read_at, view};
+use crate::packet::{Buffer, pair, quad, read_at, view};
 
 const HEADER_LEN: usize = 20;
 const PROTO_UDP: u8 = 17;
@@ -20,7 +18,7 @@ pub(super) fn parse(
     vlan: u16,
     options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
-    let mut buffer = MaybeUninit::uninit();
+    let mut buffer = Buffer::new();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
     let header_len = u16::from(header[0] & 0x0f) * 4;
     let total_len = u16::from_be_bytes(pair::<2, HEADER_LEN>(header));

@@ -1,12 +1,10 @@
 //! The IPv6 header.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::programs::XdpContext;
 use probe_common::Reason;
 
 use super::{Address, Answer, Facts, FrameOptions, MALFORMED, TRUNCATED, drop, embedded::embedded_v4, pass};
-use crate::packet::{read_at, view};
+use crate::packet::{Buffer, read_at, view};
 
 const HEADER_LEN: usize = 40;
 const SOURCE_OFFSET: usize = 8;
@@ -31,7 +29,7 @@ pub(super) fn parse(
     vlan: u16,
     options: &impl FrameOptions,
 ) -> Result<Facts, Answer> {
-    let mut buffer = MaybeUninit::uninit();
+    let mut buffer = Buffer::new();
     let header: &[u8; HEADER_LEN] = view(ctx, offset, &mut buffer).ok_or(TRUNCATED)?;
     if header[0] >> 4 != 6 {
         return Err(MALFORMED);

@@ -11,7 +11,7 @@ use probe_common::{Action, Reason, Verdict};
 
 pub use address::Address;
 pub use embedded::judged;
-pub use ethernet::outermost_vlan;
+pub use ethernet::{Outermost, outermost_vlan};
 pub(crate) use ethernet::{inner_ethernet, is_ipv6_ethertype};
 pub use ipv6::wire_source;
 

@@ -66,6 +66,15 @@ pub enum Obstacle {
         /// The interface below the VLAN device.
         ifname: String,
     },
+    /// The interface is judged, but not by VLAN.
+    #[error(
+        "services of the policy are told apart by VLAN, but {ifname} takes VLAN tags off before XDP sees them, so its \
+         packets are judged as untagged ones: `ethtool -K {ifname} rxvlan off`"
+    )]
+    VlanScope {
+        /// The interface.
+        ifname: String,
+    },
     /// VLAN devices are resolved when the dataplane is opened.
     #[error("{ifname} is a VLAN device that was not there when the daemon started: restart the daemon")]
     LateVlan {

@@ -86,7 +86,10 @@ impl Reference {
     fn reason(&self, bytes: &[u8]) -> Result<Reason, Reason> {
         let frame = link::read(bytes);
         let vlans = &self.options.vlans;
-        if !vlans.is_empty() && frame.vlan.is_none_or(|vlan| !vlans.contains(&vlan)) {
+        // A VLAN behind more priority tags than are read may be one that is judged.
+        let is_hidden =
+            frame.vlan.is_none() && matches!(frame.content, link::Content::Answered(Reason::DeepVlan));
+        if !vlans.is_empty() && !is_hidden && frame.vlan.is_none_or(|vlan| !vlans.contains(&vlan)) {
             return Err(Reason::VlanNotJudged);
         }
         let packet = match frame.content {
@@ -98,22 +101,49 @@ impl Reference {
         if self.policy.is_about(&packet, frame.vlan) {
             let decision = self.decision(judged);
             if decision != Decision::Pass {
-                return Ok(self.not_passing(&packet, judged, decision, bytes.len()));
+                let reason = self.not_passing(&packet, judged, decision, bytes.len());
+                let looks_inside = matches!(
+                    reason,
+                    Reason::Exempt | Reason::WithinLimit | Reason::PolicyDrain | Reason::DrainPass
+                );
+                if looks_inside && self.inside(&packet, frame.vlan) == Reason::TunnelInner {
+                    return Ok(Reason::TunnelInner);
+                }
+                return Ok(reason);
             }
         }
-        if !is_tunnel(&packet) {
-            return Ok(Reason::PolicyPass);
+        Ok(match self.inside(&packet, frame.vlan) {
+            Reason::TunnelInner if self.is_failsafe(judged) || self.is_failsafe(packet.source) => {
+                Reason::Failsafe
+            }
+            reason => reason,
+        })
+    }
+
+    /// What becomes of a packet that may pass, for what is inside.
+    fn inside(&self, packet: &Packet<'_>, vlan: Option<u16>) -> Reason {
+        if !is_tunnel(packet) {
+            return Reason::PolicyPass;
         }
         if !self.options.inspect_inner {
-            return Ok(Reason::TunnelUninspected);
+            return Reason::TunnelUninspected;
         }
-        Ok(match inner_source(&packet) {
-            None => Reason::TunnelUninspected,
-            Some(source) if !self.policy.is_about(&packet, frame.vlan) || self.passes_inside(source) => {
+        let may_be_in_the_next = packet.is_fragment && !packet.is_later_fragment;
+        match inner_source(packet) {
+            Ok(Some(source)) if !self.policy.is_about(packet, vlan) || self.passes_inside(source) => {
                 Reason::PolicyPass
             }
-            Some(_) => Reason::TunnelInner,
-        })
+            Ok(Some(_)) | Err(TooManyTags) => Reason::TunnelInner,
+            Ok(None) if may_be_in_the_next => Reason::TunnelInner,
+            Ok(None) => Reason::TunnelUninspected,
+        }
+    }
+
+    fn is_failsafe(&self, source: IpAddr) -> bool {
+        self.options
+            .failsafe
+            .iter()
+            .any(|prefix| prefix.contains(&source))
     }
 
     /// The address that is judged, unless the packet is answered without a policy.
@@ -193,8 +223,7 @@ impl Reference {
     }
 
     fn not_passing(&self, packet: &Packet<'_>, judged: IpAddr, decision: Decision, len: usize) -> Reason {
-        let is_failsafe = |source| self.options.failsafe.iter().any(|prefix| prefix.contains(source));
-        if is_failsafe(&judged) || is_failsafe(&packet.source) {
+        if self.is_failsafe(judged) || self.is_failsafe(packet.source) {
             return Reason::Failsafe;
         }
         if self.policy.exempt.iter().any(|prefix| prefix.contains(&judged)) {
@@ -230,6 +259,8 @@ impl Reference {
             },
         };
         self.decision(judged) == Decision::Pass
+            || self.is_failsafe(judged)
+            || self.policy.exempt.iter().any(|prefix| prefix.contains(&judged))
     }
 }
 
@@ -263,6 +294,8 @@ fn is_icmp_error(packet: &Packet<'_>) -> bool {
 const IPIP: u8 = 4;
 const SIX_IN_FOUR: u8 = 41;
 const GRE: u8 = 47;
+/// EtherType of an Ethernet frame (transparent Ethernet bridging).
+const BRIDGED: u16 = 0x6558;
 const UDP: u8 = 17;
 const VXLAN_PORT: u16 = 4789;
 const GENEVE_PORT: u16 = 6081;
@@ -283,58 +316,61 @@ fn udp_port(packet: &Packet<'_>) -> Option<u16> {
     }
 }
 
+/// A frame inside has more tags than are read.
+struct TooManyTags;
+
 /// The source of the packet inside a tunnel; `None`: there is none to read.
-fn inner_source(packet: &Packet<'_>) -> Option<IpAddr> {
-    let payload = packet.payload()?;
-    match packet.protocol? {
-        IPIP => net::inner_v4_source(payload),
-        SIX_IN_FOUR => net::inner_v6_source(payload),
+fn inner_source(packet: &Packet<'_>) -> Result<Option<IpAddr>, TooManyTags> {
+    let (Some(payload), Some(protocol)) = (packet.payload(), packet.protocol) else {
+        return Ok(None);
+    };
+    let (ether_type, rest) = match protocol {
+        IPIP => (0x0800, Some(payload)),
+        SIX_IN_FOUR => (0x86dd, Some(payload)),
         GRE => {
             let [flags, version, high, low, ..] = payload else {
-                return None;
+                return Ok(None);
             };
             // Routing has no fixed length; version 1 is PPTP.
             if flags & 0x40 != 0 || version & 7 != 0 {
-                return None;
+                return Ok(None);
             }
             let n_fields = [0x80, 0x20, 0x10].iter().filter(|bit| flags & **bit != 0).count();
-            by_ether_type(
-                u16::from_be_bytes([*high, *low]),
-                payload.get(4 + 4 * n_fields..)?,
-            )
+            (u16::from_be_bytes([*high, *low]), payload.get(4 + 4 * n_fields..))
         }
-        _ if udp_port(packet) == Some(VXLAN_PORT) => bridged(payload.get(16..)?),
+        _ if udp_port(packet) == Some(VXLAN_PORT) => (BRIDGED, payload.get(16..)),
         _ => {
-            let [first, _, high, low, ..] = payload.get(8..)? else {
-                return None;
+            let Some([first, _, high, low, ..]) = payload.get(8..) else {
+                return Ok(None);
             };
             // Version 0, and options in words.
             if first >> 6 != 0 {
-                return None;
+                return Ok(None);
             }
             let n_option_bytes = usize::from(first & 0x3f) * 4;
-            by_ether_type(
+            (
                 u16::from_be_bytes([*high, *low]),
-                payload.get(16 + n_option_bytes..)?,
+                payload.get(16 + n_option_bytes..),
             )
         }
+    };
+    let Some(rest) = rest else {
+        return Ok(None);
+    };
+    if ether_type != BRIDGED {
+        return Ok(source_by(ether_type, rest));
+    }
+    match link::behind_inner_tags(rest) {
+        Ok((ether_type, packet)) => Ok(source_by(ether_type, packet)),
+        Err(Reason::DeepVlan) => Err(TooManyTags),
+        Err(_) => Ok(None),
     }
 }
 
-fn by_ether_type(ether_type: u16, rest: &[u8]) -> Option<IpAddr> {
+fn source_by(ether_type: u16, packet: &[u8]) -> Option<IpAddr> {
     match ether_type {
-        0x0800 => net::inner_v4_source(rest),
-        0x86dd => net::inner_v6_source(rest),
-        0x6558 => bridged(rest),
-        _ => None,
-    }
-}
-
-/// An Ethernet frame inside, with tags or without.
-fn bridged(frame: &[u8]) -> Option<IpAddr> {
-    match link::behind_inner_tags(frame)? {
-        (0x0800, packet) => net::inner_v4_source(packet),
-        (0x86dd, packet) => net::inner_v6_source(packet),
+        0x0800 => net::inner_v4_source(packet),
+        0x86dd => net::inner_v6_source(packet),
         _ => None,
     }
 }

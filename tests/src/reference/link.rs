@@ -56,9 +56,9 @@ fn content<'a>(frame: &'a [u8], vlan: &mut Option<u16>) -> Result<Content<'a>, R
     })
 }
 
-/// EtherType and payload behind the tags of a frame inside a tunnel; `None`: cut off, or too many of them.
-pub(super) fn behind_inner_tags(frame: &[u8]) -> Option<(u16, &[u8])> {
-    tags(frame, MAX_INNER_TAGS, |_| ()).ok()
+/// EtherType and payload behind the tags of a frame inside a tunnel, or why there are none.
+pub(super) fn behind_inner_tags(frame: &[u8]) -> Result<(u16, &[u8]), Reason> {
+    tags(frame, MAX_INNER_TAGS, |_| ())
 }
 
 fn tags(frame: &[u8], max_tags: usize, mut seen: impl FnMut(u16)) -> Result<(u16, &[u8]), Reason> {

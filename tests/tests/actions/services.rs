@@ -215,6 +215,17 @@ fn a_service_of_vlans() {
         rule("RU", "count", "services = [\"untagged-web\"]"),
     ];
     let cordon = edge.start(&policy(&parts.concat(), &rules));
+    // As cards do by default, also behind the back of a daemon that runs.
+    for (offload, is_a_problem) in [("on", true), ("off", false), ("on", true)] {
+        let mut ethtool = edge.lab.edge.command("ethtool");
+        let switched = ethtool.args(["-K", EDGE_IFNAME, "rxvlan", offload]);
+        assert!(switched.status().unwrap().success());
+        wait_until("the state tells of the tags", || {
+            let status = cordon.status().unwrap();
+            let problems = status["problems"].to_string();
+            problems.contains("rxvlan off") == is_a_problem && (status["state"] == "degraded") == is_a_problem
+        });
+    }
     let web = tcp_frame(address(RU[0]), 80, Flags::Syn, b"");
     let tagged = |tags: &[(u16, u16)]| with_vlan_tags(&web, tags);
     expect_reasons(

@@ -163,6 +163,30 @@ pub mod forged {
         frame
     }
 
+    /// The first one.
+    pub fn syn(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+        let packet = ip(from, to).tcp(from.port(), to.port(), 1, 64_000).syn();
+        let mut frame = Vec::new();
+        packet.write(&mut frame, b"").unwrap();
+        frame
+    }
+
+    /// The same frame within a PPPoE session (RFC 2516).
+    pub fn in_session(frame: &[u8]) -> Vec<u8> {
+        const TYPE_CODE_SESSION: [u8; 4] = [0x11, 0, 0, 7];
+        let (addresses, packet) = (&frame[..12], &frame[14..]);
+        let length = u16::try_from(packet.len() + 2).unwrap().to_be_bytes();
+        [
+            addresses,
+            &[0x88, 0x64],
+            &TYPE_CODE_SESSION,
+            &length,
+            &[0x00, 0x21],
+            packet,
+        ]
+        .concat()
+    }
+
     /// A UDP datagram.
     pub fn udp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
         let packet = ip(from, to).udp(from.port(), to.port());

@@ -18,12 +18,13 @@ pub const DEBIAN_PREFIX: &str = "/usr";
 pub const LINKED_TOOLCHAIN: &str = "cordon-bpf";
 
 /// What Debian must have, and why.
-pub const DEBIAN_PACKAGES: [(&str, &str); 9] = [
+pub const DEBIAN_PACKAGES: [(&str, &str); 10] = [
     ("rustc-web", "compiler"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "source of its standard library"),
     ("llvm-22-dev", "LLVM that bpf-linker is built on"),
     ("iproute2", "`ip`, for the lab"),
+    ("ethtool", "switches offloads of cards"),
     ("nftables", "`nft`, which serves the tier that a mark stands for"),
     ("curl", "the client that is served, refused or drained"),
     ("strace", "makes system calls of the daemon fail"),

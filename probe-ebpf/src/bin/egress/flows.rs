@@ -16,6 +16,10 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
+const ETHERTYPE_PPPOE: u16 = 0x8864;
+/// PPP protocol numbers, as registered by IANA.
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
 const PROTO_HOP_BY_HOP: u8 = 0;
 const PROTO_ICMP: u8 = 1;
 const PROTO_TCP: u8 = 6;
@@ -32,6 +36,9 @@ const TCP_ACK: u8 = 0x10;
 
 const ETH_LEN: usize = 14;
 const VLAN_TAG_LEN: usize = 4;
+/// Version, type, code, session, length (RFC 2516 section 4).
+const PPPOE_LEN: usize = 6;
+const PPP_PROTOCOL_LEN: usize = 2;
 const FRAGMENT_LEN: usize = 8;
 /// Extension headers that are walked on the way to a connection's first packet. Linux sends at most these four kinds,
 /// each once.
@@ -97,7 +104,7 @@ fn opened(ctx: &TcContext, leaving: &Leaving) -> Option<([u8; 2], [u8; 2])> {
     }
 }
 
-/// Reads what stands before IP: Ethernet, and VLAN tags that are in the frame and not beside it, which few are.
+/// Reads what stands before IP: Ethernet, VLAN tags that are in the frame and not beside it, which few are, PPPoE.
 #[inline(always)]
 fn leaving(ctx: &TcContext) -> Option<Leaving> {
     let mut ethertype = u16::from_be(ctx.skb.protocol() as u16);
@@ -111,6 +118,15 @@ fn leaving(ctx: &TcContext) -> Option<Leaving> {
         }
         ethertype = u16::from_be_bytes(load(ctx, offset + 2)?);
         offset += VLAN_TAG_LEN;
+    }
+    if ethertype == ETHERTYPE_PPPOE {
+        // Linux sends the protocol in its form of two bytes.
+        ethertype = match u16::from_be_bytes(load(ctx, offset + PPPOE_LEN)?) {
+            PPP_IPV4 => ETHERTYPE_IPV4,
+            PPP_IPV6 => ETHERTYPE_IPV6,
+            _ => return None,
+        };
+        offset += PPPOE_LEN + PPP_PROTOCOL_LEN;
     }
     match ethertype {
         ETHERTYPE_IPV4 => leaving_ipv4(load(ctx, offset)?, offset),

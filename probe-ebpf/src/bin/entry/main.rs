@@ -14,7 +14,7 @@ use probe_common::{
 };
 use probe_ebpf::{
     clock,
-    parse::{WithoutGeneration, outermost_vlan, parse},
+    parse::{Outermost, WithoutGeneration, outermost_vlan, parse},
     record::record,
     slot,
 };
@@ -71,8 +71,10 @@ fn is_vlan_judged(ctx: &XdpContext) -> bool {
         return true;
     }
     match outermost_vlan(ctx) {
-        Some(vlan) => VLANS.get_ptr(vlan_key(ifindex, vlan)).is_some(),
-        None => false,
+        Outermost::Vlan(vlan) => VLANS.get_ptr(vlan_key(ifindex, vlan)).is_some(),
+        Outermost::Untagged => false,
+        // The generation drops it.
+        Outermost::TooDeep => true,
     }
 }
 

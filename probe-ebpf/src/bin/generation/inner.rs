@@ -6,7 +6,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::Action;
 use probe_ebpf::{
     parse::{Facts, judged},
-    tunnel::{InnerIp, inner_ip, source_of},
+    tunnel::{InnerIp, inner_ip, is_first_fragment, source_of},
 };
 
 use crate::{env::Env, frame::Frames, judge::judge_address, word};
@@ -18,7 +18,8 @@ pub enum Inner {
     Unreadable,
     /// It may go through: it passes, or is only counted or marked.
     Passes,
-    /// The policy wants something done to it that cannot be done inside a tunnel.
+    /// The policy wants something done to it that cannot be done inside a tunnel, or it is hidden where only its receiver
+    /// finds it: in another fragment, or behind too many tags.
     Stopped,
 }
 
@@ -28,7 +29,11 @@ const STOPPED: u32 = 2;
 const NO_ROW: u64 = u64::MAX;
 /// No inner header: none begins where the frame does.
 const NO_IP: u64 = 0;
+/// It is behind too many tags.
+const TOO_DEEP: u64 = 1 << 34;
 const V6: u64 = 1 << 32;
+/// What cannot be read may be in another fragment.
+const FIRST_FRAGMENT: u64 = 1 << 33;
 
 /// Judges the inner source by the outer packet's row.
 #[inline(always)]
@@ -37,21 +42,32 @@ pub fn inner(ctx: &XdpContext, facts: &Facts, row: Option<u32>, env: &Env) -> In
     if ip == NO_IP {
         return Inner::Unreadable;
     }
+    if ip as u32 == 0 {
+        return Inner::Stopped;
+    }
     let row = row.map_or(NO_ROW, u64::from);
     match cordon_inner_source(ctx.ctx, ip, row, env.word()) {
+        UNREADABLE if ip & FIRST_FRAGMENT != 0 => Inner::Stopped,
         UNREADABLE => Inner::Unreadable,
         PASSES => Inner::Passes,
         _ => Inner::Stopped,
     }
 }
 
-/// Where the inner IP header is.
+/// Where the inner IP header is, in the lower half; it is hidden if that is 0 and the rest is not.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn cordon_inner_ip(ctx: *mut xdp_md, packet: u64) -> u64 {
-    match inner_ip(&XdpContext::new(ctx), &word::unpack(packet)) {
-        Some(ip) => ip.offset as u64 | if ip.is_v6 { V6 } else { 0 },
-        None => NO_IP,
+    let (ctx, facts) = (XdpContext::new(ctx), word::unpack(packet));
+    let first = if is_first_fragment(&ctx, &facts) {
+        FIRST_FRAGMENT
+    } else {
+        0
+    };
+    match inner_ip(&ctx, &facts) {
+        Some(InnerIp { offset: 0, .. }) => TOO_DEEP,
+        Some(ip) => first | ip.offset as u64 | if ip.is_v6 { V6 } else { 0 },
+        None => first,
     }
 }
 

@@ -60,6 +60,16 @@ impl Judgement {
             class: self.class,
         }
     }
+
+    /// What it is although the policy has another answer.
+    #[inline(always)]
+    fn failsafe(self) -> Self {
+        Self {
+            decision: Decision::PASS,
+            reason: Reason::Failsafe,
+            ..self
+        }
+    }
 }
 
 /// A packet that came in.
@@ -110,11 +120,19 @@ pub fn judge(ctx: &XdpContext, facts: &Facts, ifindex: u32, env: &mut Env) -> Ju
         || INSPECT_INNER.load() != 0
             && matches!(
                 judgement.reason,
-                Reason::Exempt | Reason::PolicyCount | Reason::PolicyMark | Reason::WithinLimit
+                Reason::Exempt
+                    | Reason::PolicyCount
+                    | Reason::PolicyMark
+                    | Reason::PolicyDrain
+                    | Reason::WithinLimit
             );
     if looks_inside && is_tunnel(ctx, facts) {
         let inner = judge_tunnel(ctx, facts, judgement, row, env);
-        if is_plain || matches!(inner.reason, Reason::TunnelInner) {
+        if matches!(inner.reason, Reason::TunnelInner) {
+            let passes = env.with_shared() && is_failsafe_source(ctx, facts);
+            return if passes { inner.failsafe() } else { inner };
+        }
+        if is_plain {
             return inner;
         }
     }
@@ -122,11 +140,7 @@ pub fn judge(ctx: &XdpContext, facts: &Facts, ifindex: u32, env: &mut Env) -> Ju
         return judgement;
     }
     if !is_pass(judgement.decision) && env.with_shared() && is_wire_failsafe(ctx, facts) {
-        return Judgement {
-            decision: Decision::PASS,
-            reason: Reason::Failsafe,
-            ..judgement
-        };
+        return judgement.failsafe();
     }
     judgement
 }

@@ -29,6 +29,12 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
+const ETHERTYPE_PPPOE: u16 = 0x8864;
+/// Version, type, code, session, length (RFC 2516 section 4).
+const PPPOE_LEN: usize = 6;
+/// PPP protocol numbers, as registered by IANA.
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
 const PROTO_TCP: u8 = 6;
 const PROTO_UDP: u8 = 17;
 
@@ -95,7 +101,7 @@ fn has_no_place(remote: &Address) -> bool {
 }
 
 impl<'a> Leaving<'a> {
-    /// Reads Ethernet, VLAN tags, beside the frame or in it, and IP. `None` for anything else.
+    /// Reads Ethernet, VLAN tags, beside the frame or in it, PPPoE, and IP. `None` for anything else.
     #[inline(always)]
     fn read(ctx: &'a TcContext) -> Option<Self> {
         let mut offset = ETHERTYPE_OFFSET;
@@ -113,10 +119,22 @@ impl<'a> Leaving<'a> {
                     }
                     offset += VLAN_TAG_LEN;
                 }
+                ETHERTYPE_PPPOE => return Self::read_pppoe(ctx, offset + 2, vlan),
                 _ => return None,
             }
         }
         None
+    }
+
+    /// Linux sends PPP's protocol in its form of two bytes.
+    #[inline(always)]
+    fn read_pppoe(ctx: &'a TcContext, offset: usize, vlan: u16) -> Option<Self> {
+        let offset = offset + PPPOE_LEN;
+        match u16::from_be_bytes(read(ctx, offset)?) {
+            PPP_IPV4 => Self::read_ipv4(ctx, offset + 2, vlan),
+            PPP_IPV6 => Self::read_ipv6(ctx, offset + 2, vlan),
+            _ => None,
+        }
     }
 
     #[inline(always)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use probe_common::scope::dimension;
+
 use super::Engine;
 use crate::{
     daemon::problems::Topic,
@@ -65,7 +67,8 @@ impl Engine {
         }
         for place in self.network.placement.places.clone() {
             let topic = Topic::Interface(place.configured.clone());
-            match self.attach_one(&place, &attached) {
+            let result = self.attach_one(&place, &attached);
+            match result.and_then(|()| self.sees_vlans(&place)) {
                 Ok(()) => self.problems.clear(&topic),
                 Err(text) => self.problems.set(topic, text),
             }
@@ -140,6 +143,21 @@ impl Engine {
             .map_err(|error| self.advise(ifindex, &features, &error).text(choice))?;
         self.attachments.slow.insert(ifindex, obstacle.text(choice));
         Ok(entry)
+    }
+
+    /// A card takes VLAN tags off unless it is told not to, and anybody can tell it so at any time.
+    fn sees_vlans(&self, place: &Place) -> Result<(), String> {
+        let (ifname, vlans) = (place.ifname.clone(), self.network.placement.vlans());
+        let is_filtered = vlans.iter().any(|(ifindex, _)| *ifindex == place.ifindex);
+        let mut images = [&self.in_force, &self.fallback].into_iter().flatten();
+        let is_scoped = images.any(|in_force| in_force.image.scopes.dimensions & dimension::VLAN != 0);
+        if !(is_filtered || is_scoped) || !features(&ifname).rx_vlan {
+            return Ok(());
+        }
+        Err(match is_filtered {
+            true => Obstacle::VlanOffload { ifname }.to_string(),
+            false => Obstacle::VlanScope { ifname }.to_string(),
+        })
     }
 
     /// An interface in skb mode is judged, but not as the host file would have it.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use probe_common::{Target, name_key};
+use probe_common::{Target, limits::MAX_INTERFACES, name_key};
 
 use super::{Engine, InForce};
 use crate::{
@@ -85,10 +85,14 @@ impl Engine {
 
     fn tell_network(&mut self) -> Result<(), DataplaneError> {
         let links = &self.network.links;
-        let names: Vec<(u32, String)> = links
+        let mut names: Vec<(u32, String)> = links
             .iter()
             .map(|link| (link.ifindex, link.name.clone()))
             .collect();
+        // A host of many containers has more than the table holds. Packets are judged on those of the host file.
+        let places = &self.network.placement.places;
+        names.sort_by_key(|(ifindex, _)| !places.iter().any(|place| place.ifindex == *ifindex));
+        names.truncate(MAX_INTERFACES as usize);
         let own: BTreeSet<IpAddr> = links.iter().flat_map(|link| link.addresses.clone()).collect();
         let own: Vec<IpAddr> = own.into_iter().collect();
         // Each by itself: one that fails must not leave the others as they were.

@@ -128,6 +128,7 @@ fn vlan(rows: &mut Vec<Row>) {
             vec![(DOT1Q, 0), (DOT1Q, 42)],
             PolicyDrop,
         ),
+        ("4 priority tags", vec![(DOT1Q, 0); 4], VlanNotJudged),
         ("VLAN 42 in VLAN 7", vec![(DOT1AD, 7), (DOT1Q, 42)], PolicyPass),
         ("VLAN 7 in VLAN 42", vec![(DOT1AD, 42), (DOT1Q, 7)], PolicyDrop),
     ] {
@@ -210,7 +211,7 @@ fn filtered() -> Vec<Case> {
         (
             "4 priority tags before VLAN 42",
             vec![(DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 42)],
-            VlanNotJudged,
+            DeepVlan,
         ),
         ("VLAN 42 in VLAN 7", vec![(DOT1AD, 7), (DOT1Q, 42)], VlanNotJudged),
         ("VLAN 7 in VLAN 42", vec![(DOT1AD, 42), (DOT1Q, 7)], PolicyDrop),

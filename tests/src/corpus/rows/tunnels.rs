@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
-use probe_common::Reason::{PolicyDrop, PolicyPass, TunnelInner, TunnelUninspected};
+use probe_common::Reason::{
+    DrainPass, Failsafe, PolicyDrop, PolicyPass, TunnelInner, TunnelUninspected, WithinLimit,
+};
 
 use super::{ALLOWED, BLOCKED, drop_and_pass, drops, judged, passes, plain, row};
 use crate::corpus::{
     Case,
     build::{
-        MORE_FRAGMENTS, V4, ether_type, extension, geneve, gre, ip, ip_frame, number, tagged, udp, v4, vxlan,
+        MORE_FRAGMENTS, V4, ether_type, extension, fragment, geneve, gre, ip, ip_frame, number, tagged, udp,
+        v4, vxlan,
     },
     data::Row,
     places::A4,
@@ -84,19 +87,28 @@ fn tunnels(rows: &mut Vec<Row>) {
             }
         }
     }
-    for (n_tags, reason) in [(2, TunnelInner), (3, TunnelUninspected)] {
-        let inner = tagged(&vec![(number::DOT1Q, 42); n_tags], &plain(BLOCKED[0].1));
+    for (n_tags, inner, reason) in [
+        (2, BLOCKED[0], TunnelInner),
+        (2, ALLOWED[0], PolicyPass),
+        (3, BLOCKED[0], TunnelInner),
+        // Not read, so nobody knows: whoever hides something may hide B.
+        (3, ALLOWED[0], TunnelInner),
+    ] {
+        let (who, inner) = inner;
+        let inner = tagged(&vec![(number::DOT1Q, 0); n_tags], &plain(inner));
         let frame = ip_frame(
             ALLOWED[0].1,
             number::UDP,
             &udp(50_000, number::VXLAN_PORT, &vxlan(&inner)),
         );
-        let name = format!("VXLAN of a frame with {n_tags} tags, inspected");
+        let name = format!("VXLAN of a frame with {n_tags} tags, {who}, inspected");
         cases.push(match reason {
             TunnelInner => drops(name, frame, reason).inspect_inner(),
             _ => passes(name, frame, reason).inspect_inner(),
         });
     }
+    cut_off(&mut cases);
+    not_round(&mut cases);
     for (name, tag_protocol) in [("802.1ad", number::DOT1AD), ("0x9100", number::QINQ)] {
         let inner = tagged(&[(tag_protocol, 42)], &plain(BLOCKED[0].1));
         let payload = udp(50_000, number::VXLAN_PORT, &vxlan(&inner));
@@ -124,6 +136,49 @@ fn tunnels(rows: &mut Vec<Row>) {
         "IPIP, 6in4, GRE, GRETAP, VXLAN, Geneve: outer B: drop; outer A, inner B: pass, counted; with `inspect_inner`: drop",
         cases,
     );
+}
+
+/// First fragments that end before the inner source: the host puts them together before it looks inside.
+fn cut_off(cases: &mut Vec<Case>) {
+    for (carrier, protocol, payload) in carriers(BLOCKED[0].1) {
+        let payload = &payload[..8];
+        let header = V4 {
+            fragment: MORE_FRAGMENTS,
+            ..v4(A4, protocol)
+        };
+        let mut frames = vec![(ALLOWED[0].0, header.frame(payload))];
+        let (who, outer) = ALLOWED[1];
+        let first = fragment(protocol, 0, true, payload);
+        frames.push((who, ip_frame(outer, number::FRAGMENT, &first)));
+        for (who, frame) in frames {
+            let name = format!("first fragment of {carrier} with 8 bytes of it, {who}");
+            cases.push(passes(name.clone(), frame.clone(), TunnelUninspected));
+            let name = format!("{name}, inspected");
+            cases.push(drops(name, frame, TunnelInner).inspect_inner());
+        }
+    }
+}
+
+/// What comes to pass in another way than by a plain `pass` is no way round the look inside; failsafe is.
+fn not_round(cases: &mut Vec<Case>) {
+    let packet = |inner| ip(inner, number::UDP, &udp(40_000, 443, b"corpus"));
+    let of_b = ip_frame(ALLOWED[0].1, number::IPIP, &packet(BLOCKED[0].1));
+    let name = "IPIP: IPv4 from B in IPv4 from A, inspected, but A is failsafe";
+    cases.push(
+        passes(name, of_b, Failsafe)
+            .inspect_inner()
+            .failsafe("203.0.113.0/24"),
+    );
+    let b_in_b = || ip_frame(BLOCKED[0].1, number::IPIP, &packet(BLOCKED[0].1));
+    let a_in_b = || ip_frame(BLOCKED[0].1, number::IPIP, &packet(ALLOWED[0].1));
+    for (policy, reason) in [("drain", DrainPass), ("limit", WithinLimit)] {
+        let name = format!("{policy}: IPIP, IPv4 from B in itself");
+        cases.push(passes(name.clone(), b_in_b(), reason).policy(policy));
+        let name = format!("{name}, inspected");
+        cases.push(drops(name, b_in_b(), TunnelInner).policy(policy).inspect_inner());
+        let name = format!("{policy}: IPIP, IPv4 from A in IPv4 from B, inspected");
+        cases.push(passes(name, a_in_b(), reason).policy(policy).inspect_inner());
+    }
 }
 
 /// Tunnels behind an extension header, and what looks like one in IPv4, which has none.
