@@ -78,7 +78,7 @@ fn trust(cordon: &Cordon<'_>, key: &str) {
 }
 
 /// A policy that drops these countries.
-fn drops(countries: &[&str]) -> String {
+pub(crate) fn drops(countries: &[&str]) -> String {
     let name = countries.join("-").to_lowercase();
     format!(
         "version = 1\nname = \"drops-{name}\"\ndefault = \"pass\"\nunknown = \"pass\"\n\
@@ -89,7 +89,7 @@ fn drops(countries: &[&str]) -> String {
 
 /// A policy bundle to be.
 #[derive(Clone)]
-struct Issue {
+pub(crate) struct Issue {
     revision: u64,
     issued: Instant,
     expires: Instant,
@@ -101,7 +101,7 @@ struct Issue {
 
 impl Issue {
     /// Valid from an hour ago for a day.
-    fn new(revision: u64, policy: &str) -> Self {
+    pub(crate) fn new(revision: u64, policy: &str) -> Self {
         let now = Instant::now().0;
         Self {
             revision,
@@ -113,7 +113,7 @@ impl Issue {
         }
     }
 
-    fn bytes(&self, signers: &[&str]) -> Vec<u8> {
+    pub(crate) fn bytes(&self, signers: &[&str]) -> Vec<u8> {
         let Self {
             revision,
             issued,
@@ -136,7 +136,7 @@ impl Issue {
     }
 
     /// Writes the file, signed by one key.
-    fn write(&self, cordon: &Cordon<'_>) -> String {
+    pub(crate) fn write(&self, cordon: &Cordon<'_>) -> String {
         write(
             cordon,
             &format!("edge-{}.cordon", self.revision),
@@ -146,7 +146,7 @@ impl Issue {
 }
 
 /// A directive, valid from an hour ago for a day.
-fn directive(revision: u64, text: &str, signers: &[&str]) -> Vec<u8> {
+pub(crate) fn directive(revision: u64, text: &str, signers: &[&str]) -> Vec<u8> {
     let now = Instant::now().0;
     let (issued, expires) = (Instant(now - 3600), Instant(now + 86_400));
     let mut draft = Draft::directive();
