@@ -162,12 +162,10 @@ fn a_daemon_whose_log_cannot_be_written() {
         "what closes happens"
     );
     assert_eq!(records(disk.path()).len(), before);
-    assert_eq!(
-        cordon.cordon(&["resume"]).unwrap().status,
-        1,
-        "what opens does not"
-    );
-    assert!(cordon.status().unwrap()["halted"].is_object());
+    let resumed = cordon.cordon(&["resume"]).unwrap();
+    assert_eq!(resumed.status, 1, "what opens does not");
+    let status = cordon.status().unwrap();
+    assert!(status["halted"].is_object(), "{resumed:?}\n{status:#}");
 
     disk.make_room().unwrap();
     for _ in 0..400 {

@@ -123,7 +123,8 @@ fn what_a_death_left_of_a_generation_is_removed_if_all_that_is_in_force_is_known
     let dir = staged.dir().to_owned();
     fs::remove_file(dir.join("cordon_sample")).unwrap();
     // Nothing is cleaned up by a process that is killed.
-    std::mem::forget((staged, dataplane));
+    std::mem::forget(staged);
+    drop(dataplane);
 
     let dataplane = open(&fs);
     assert!(!dir.exists(), "{} is left over", dir.display());
