@@ -240,6 +240,8 @@ impl<'lab> Subject<'lab> {
     /// Brings the other policy while a fault waits for it; whether that was answered with success, and whether the
     /// fault came.
     fn change_under(&mut self, fault: &Fault) -> (bool, bool) {
+        // The daemon tells by whole seconds whether a policy was published after it was accepted.
+        thread::sleep(Duration::from_millis(1100));
         let strace = Strace::attach(self.cordon.pid().unwrap(), fault).unwrap();
         let answer = self.bring(1 - self.in_force);
         let came = strace.detach().unwrap();
