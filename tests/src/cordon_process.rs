@@ -89,6 +89,8 @@ pub struct HostFile {
     pub xdp_mode: String,
     /// Further settings, one a line.
     pub settings: String,
+    /// What `/etc/resolv.conf` says to the daemon; `None`: what it says to all.
+    pub resolv_conf: Option<String>,
 }
 
 impl Default for HostFile {
@@ -99,6 +101,7 @@ impl Default for HostFile {
             database: None,
             xdp_mode: "allow-skb".to_owned(),
             settings: String::new(),
+            resolv_conf: None,
         }
     }
 }
@@ -169,6 +172,9 @@ impl<'lab> Cordon<'lab> {
         };
         fs::write(cordon.host_path(), host_file.text(&cordon.scratch))
             .context("cannot write the host file")?;
+        if let Some(text) = &host_file.resolv_conf {
+            fs::write(cordon.resolv_conf_path(), text).context("cannot write a resolv.conf")?;
+        }
         Ok(cordon)
     }
 
@@ -189,7 +195,10 @@ impl<'lab> Cordon<'lab> {
             .append(true)
             .open(self.log_path())
             .context("cannot open the daemon's log")?;
-        let mut command = self.command(&["run"])?;
+        let mut command = match self.resolv_conf_path() {
+            path if path.exists() => self.daemon_with(&path)?,
+            _ => self.command(&["run"])?,
+        };
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot share the daemon's log")?)
@@ -380,6 +389,25 @@ impl<'lab> Cordon<'lab> {
             command.env_remove(variable);
         }
         Ok(command)
+    }
+
+    /// The daemon with a `resolv.conf` of its own, in a mount namespace of its own.
+    fn daemon_with(&self, resolv_conf: &Path) -> anyhow::Result<Command> {
+        let mut command = self.lab.edge.command("unshare");
+        command
+            .args(["--mount", "sh", "-c"])
+            .arg("mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"")
+            .arg(resolv_conf)
+            .arg(binary()?)
+            .arg("-c")
+            .arg(self.host_path())
+            .arg("run")
+            .env("NO_COLOR", "1");
+        Ok(command)
+    }
+
+    fn resolv_conf_path(&self) -> PathBuf {
+        self.scratch.path().join("resolv.conf")
     }
 
     fn host_path(&self) -> PathBuf {

@@ -4,6 +4,8 @@
 mod disk;
 /// What the daemon and the command line record, and how it is shown and verified.
 mod life;
+/// Lifts, exemptions, databases, signatures.
+mod signed;
 /// Whatever somebody does to a log is found.
 mod tampering;
 

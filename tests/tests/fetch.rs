@@ -1,9 +1,12 @@
-//! Pulled geo bundles and a watched database, by the real daemon: what is judged follows what is good, and stays with
+//! Pulled bundles and a watched database, by the real daemon: what is judged follows what is good, and stays with
 //! whatever else comes.
+
+/// Policies and directives.
+mod bundles;
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::TcpListener,
     sync::{Arc, Mutex},
     thread,
@@ -19,6 +22,7 @@ use integration_tests::{
     scratch::Scratch,
 };
 use serde_json::Value;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const A: &str = "81.0.7.7";
@@ -72,8 +76,16 @@ struct Server {
     thread: Option<thread::JoinHandle<()>>,
 }
 
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
 impl Server {
     fn start(lab: &Lab, content: Vec<u8>) -> Self {
+        Self::start_with(lab, content, None)
+    }
+
+    /// With a configuration, over TLS.
+    fn start_with(lab: &Lab, content: Vec<u8>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = lab
             .internet
             .run(|| TcpListener::bind((INTERNET_V4, 8081)))
@@ -83,7 +95,15 @@ impl Server {
         let (served, unchanged) = (Arc::clone(&content), Arc::clone(&n_unchanged));
         let accepting = listener.try_clone().unwrap();
         let thread = thread::spawn(move || {
-            while let Ok((mut stream, _)) = accepting.accept() {
+            while let Ok((stream, _)) = accepting.accept() {
+                stream.set_read_timeout(Some(Duration::from_secs(5))).ok();
+                let mut stream: Box<dyn Stream> = match &tls {
+                    Some(config) => {
+                        let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                        Box::new(StreamOwned::new(connection, stream))
+                    }
+                    None => Box::new(stream),
+                };
                 let mut head = Vec::new();
                 let mut byte = [0];
                 while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {

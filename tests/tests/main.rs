@@ -58,6 +58,8 @@ mod probes;
 mod publish;
 /// Bundles that are pushed: over the socket, from the incoming directory, and history.
 mod push;
+/// Policies that nobody confirms, in many windows.
+mod revert;
 /// What the daemon tells the dataplane about its host.
 mod surroundings;
 /// Publishing under packets.

@@ -88,7 +88,7 @@ fn trust(cordon: &Cordon<'_>, key: &str) {
 }
 
 /// A policy that drops these countries.
-fn drops(countries: &[&str]) -> String {
+pub(crate) fn drops(countries: &[&str]) -> String {
     let name = countries.join("-").to_lowercase();
     format!(
         "version = 1\nname = \"drops-{name}\"\ndefault = \"pass\"\nunknown = \"pass\"\n\
@@ -99,7 +99,7 @@ fn drops(countries: &[&str]) -> String {
 
 /// A policy bundle to be.
 #[derive(Clone)]
-struct Issue {
+pub(crate) struct Issue {
     revision: u64,
     issued: Instant,
     expires: Instant,
@@ -111,7 +111,7 @@ struct Issue {
 
 impl Issue {
     /// Valid from an hour ago for a day.
-    fn new(revision: u64, policy: &str) -> Self {
+    pub(crate) fn new(revision: u64, policy: &str) -> Self {
         let now = Instant::now().0;
         Self {
             revision,
@@ -123,7 +123,7 @@ impl Issue {
         }
     }
 
-    fn bytes(&self, signers: &[&str]) -> Vec<u8> {
+    pub(crate) fn bytes(&self, signers: &[&str]) -> Vec<u8> {
         signed(&self.draft(), signers)
     }
 
@@ -150,7 +150,7 @@ impl Issue {
     }
 
     /// Writes the file, signed by one key.
-    fn write(&self, cordon: &Cordon<'_>) -> String {
+    pub(crate) fn write(&self, cordon: &Cordon<'_>) -> String {
         write(
             cordon,
             &format!("edge-{}.cordon", self.revision),
@@ -160,7 +160,7 @@ impl Issue {
 }
 
 /// A directive, valid from an hour ago for a day.
-fn directive(revision: u64, text: &str, signers: &[&str]) -> Vec<u8> {
+pub(crate) fn directive(revision: u64, text: &str, signers: &[&str]) -> Vec<u8> {
     let now = Instant::now().0;
     let (issued, expires) = (Instant(now - 3600), Instant(now + 86_400));
     let mut draft = Draft::directive();

@@ -291,3 +291,19 @@ fn every_route_is_documented_and_nothing_else() {
         .collect();
     assert_eq!(documented, routed);
 }
+
+#[test]
+fn every_field_of_the_status_is_documented() {
+    use std::collections::BTreeSet;
+
+    let api = include_str!("../../../docs/api.md");
+    let section = api.split("\n## `GET /v1/status`").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let keys = section
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    let documented: BTreeSet<&str> = keys.flat_map(|keys| keys.split('`').skip(1).step_by(2)).collect();
+    let status = serde_json::to_value(Status::starting()).unwrap();
+    let fields: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(documented, fields);
+}

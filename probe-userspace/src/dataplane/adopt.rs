@@ -1,5 +1,7 @@
 //! Taking up what an earlier process left in the kernel.
 
+use std::path::Path;
+
 use probe_common::{
     StateWord,
     limits::{N_SLOTS, NO_SLOT},
@@ -21,6 +23,7 @@ impl Dataplane {
                 None => {}
             }
         }
+        let mut unreadable = Vec::new();
         for (number, dir) in self.pins.generations() {
             self.last_number = self.last_number.max(number);
             let opened = Generation::open(&dir);
@@ -30,22 +33,26 @@ impl Dataplane {
             });
             match (opened, its_slot) {
                 (Ok(generation), Some(slot)) => self.generations.push((slot, generation)),
-                // It may be the one that a slot in force runs: better a leftover than a generation nobody can reach.
-                (Err(error), _) if !in_force.is_empty() => tracing::warn!("left as it is: {error}"),
-                _ => {
-                    let removed = pins::remove_dir(&dir);
-                    removed.map_err(|error| {
-                        DataplaneError::kernel(format!("removing {}", dir.display()), &error)
-                    })?;
-                }
+                (Err(error), _) => unreadable.push((dir, error)),
+                (Ok(_), None) => remove(&dir)?,
             }
         }
+        let mut is_complete = true;
         for (slot, _) in &in_force {
             if self.generation(*slot).is_none() {
+                is_complete = false;
                 tracing::warn!(
                     slot,
                     "a slot in force has no pinned generation; it stays until the next publish"
                 );
+            }
+        }
+        for (dir, error) in unreadable {
+            match is_complete {
+                // Of a process that died while it pinned them.
+                true => remove(&dir)?,
+                // It may be the one that a slot in force runs: better a leftover than a generation nobody can reach.
+                false => tracing::warn!("left as it is: {error}"),
             }
         }
         // A new map reads as "slot 0"; say "no slot" instead.
@@ -54,4 +61,10 @@ impl Dataplane {
         }
         Ok(())
     }
+}
+
+fn remove(dir: &Path) -> Result<(), DataplaneError> {
+    let removed = pins::remove_dir(dir);
+    removed.map_err(|error| DataplaneError::kernel(format!("removing {}", dir.display()), &error))?;
+    Ok(())
 }

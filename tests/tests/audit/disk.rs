@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::symlink, thread, time::Duration};
 
 use cordon::audit::{Actor, Event, Journal, log};
 use integration_tests::{
+    bundle_writer::Signer,
     cordon_process::{Cordon, HostFile},
     lab::Lab,
     mmdb_writer::MmdbWriter,
@@ -12,6 +13,7 @@ use integration_tests::{
 };
 
 use super::{read, records, verify};
+use crate::push::{Issue, drops};
 
 /// The last page of a segment takes a few more records.
 const MAX_RECORDS_IN_A_PAGE: usize = 20;
@@ -59,6 +61,39 @@ fn both_ways_to_record_on_a_full_disk() {
         [(Some("closing"), true), (Some("after"), false), (None, false)]
     );
     assert_eq!(verify(&read(&log::dir(disk.path())), None).findings, []);
+}
+
+/// A lift, an exemption, a bundle: each is refused, and the verdict stays.
+fn nothing_else_opens(cordon: &Cordon<'_>, order: &str) {
+    const ADD: &[&str] = &["exempt", "add", "81.0.7.0/24", "--reference", "C-1"];
+    const WHY: &[&str] = &["--reason", "contract", "--approver", "Ada", "--for", "1h"];
+    let key = cordon.dir().join("one.pub");
+    fs::write(&key, Signer::public("one")).unwrap();
+    let trusted = cordon.dir().join("state/keys");
+    fs::create_dir_all(&trusted).unwrap();
+    let bundle = Issue::new(1, &drops(&["NL"])).write(cordon);
+    for args in [
+        vec!["lift", "--order", order, "--reason", "court"],
+        vec!["lift", "--all", "--reason", "court"],
+        [ADD, WHY].concat(),
+        vec!["bundle", "push", &bundle],
+    ] {
+        if args[0] == "bundle" {
+            fs::rename(&key, trusted.join("one.pub")).unwrap();
+        }
+        let answer = cordon.cordon(&args).unwrap();
+        assert_eq!(answer.status, 1, "cordon {args:?}: {answer:?}");
+        assert!(
+            answer.stderr.contains("audit log") && answer.stderr.contains("No space left"),
+            "cordon {args:?}: {answer:?}"
+        );
+        let verdict = cordon.cordon(&["explain", "81.0.7.7", "--quiet"]).unwrap().status;
+        assert_eq!(verdict, 10, "after {args:?}");
+    }
+    fs::remove_file(trusted.join("one.pub")).unwrap();
+    let status = cordon.status().unwrap();
+    assert_eq!(status["lifts"], serde_json::json!([]), "{status:#}");
+    assert_eq!(status["bundle"], serde_json::Value::Null, "{status:#}");
 }
 
 #[test]
@@ -118,6 +153,7 @@ fn a_daemon_whose_log_cannot_be_written() {
     assert!(problems.contains("audit log"), "{problems}");
 
     let before = records(disk.path()).len();
+    nothing_else_opens(&cordon, &format!("test-{n_applied}"));
     cordon
         .cordon_ok(&["halt", "--reason", "flood", "--override-lockout"])
         .unwrap();
@@ -126,12 +162,10 @@ fn a_daemon_whose_log_cannot_be_written() {
         "what closes happens"
     );
     assert_eq!(records(disk.path()).len(), before);
-    assert_eq!(
-        cordon.cordon(&["resume"]).unwrap().status,
-        1,
-        "what opens does not"
-    );
-    assert!(cordon.status().unwrap()["halted"].is_object());
+    let resumed = cordon.cordon(&["resume"]).unwrap();
+    assert_eq!(resumed.status, 1, "what opens does not");
+    let status = cordon.status().unwrap();
+    assert!(status["halted"].is_object(), "{resumed:?}\n{status:#}");
 
     disk.make_room().unwrap();
     for _ in 0..400 {

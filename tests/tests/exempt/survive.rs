@@ -1,6 +1,12 @@
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant as Stopwatch},
+};
 
-use integration_tests::cordon_process::Cordon;
+use integration_tests::{
+    cordon_process::Cordon,
+    probes::{Outcome, Probe, Protocol},
+};
 
 use super::{
     KP, NL, POLICY, RU, add, add_ok, edge, in_seconds, list, pass_without_daemon, passes, references,
@@ -58,6 +64,41 @@ fn an_exemption_is_in_force_at_once_and_known_combinations_need_no_compile() {
         .cordon_ok(&["exempt", "remove", "--reference", "C-1"])
         .unwrap();
     assert!(!passes(&cordon, RU) && !passes(&cordon, NL));
+}
+
+/// The packet itself, on the wire. What is printed is the figure that is promised: a second at most.
+#[test]
+fn the_packet_after_the_answer_passes() {
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(POLICY).unwrap();
+    cordon.wait_attached().unwrap();
+    let meets = |source: &str| {
+        let probe = Probe {
+            source: source.parse().unwrap(),
+            protocol: Protocol::Udp,
+        };
+        edge.lab.probe(&[probe]).unwrap()[0]
+    };
+    let before = generation(&cordon);
+    let mut longest = Duration::ZERO;
+    for (prefix, source) in [
+        ("81.0.7.0/24", RU),
+        ("82.0.7.7/32", NL),
+        ("81.0.8.0/24", "81.0.8.1"),
+    ] {
+        assert_eq!(meets(source), Outcome::Blocked, "{source}");
+        let asked = Stopwatch::now();
+        add_ok(&cordon, prefix, "C-1", &[]);
+        assert_eq!(
+            meets(source),
+            Outcome::Passed,
+            "{source}: the first packet after the answer"
+        );
+        longest = longest.max(asked.elapsed());
+    }
+    println!("from the request to the packet that was answered: {longest:?} at most");
+    assert_eq!(generation(&cordon), before, "without a compile");
 }
 
 #[test]

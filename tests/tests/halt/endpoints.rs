@@ -4,7 +4,9 @@ use std::{
 };
 
 use integration_tests::{
-    abroad::{Abroad, DNS_PORT, HTTP_PORT, NTP_PORT, PAGE, dns_query, is_ntp_answer, ntp_request},
+    abroad::{
+        Abroad, DNS_PORT, HTTP_PORT, NTP_PORT, PAGE, dns_query, is_dns_answer, is_ntp_answer, ntp_request,
+    },
     cordon_process::Cordon,
     counters::Counters,
     curl,
@@ -106,6 +108,66 @@ fn a_bundle_is_fetched_while_halted_and_nothing_else_gets_in() {
         assert!(counted.packets("halted_reply") > 0, "{counted}");
         assert_eq!(counted.packets("reply"), 0, "{counted}");
     }
+}
+
+/// The resolvers are those that the system names; nobody else's answers count.
+#[test]
+fn names_are_resolved_while_halted() {
+    for replies in ["", "replies = false\n"] {
+        let edge = Edge::new();
+        let servers = [NL, OTHER].concat();
+        let _servers: Vec<Abroad> = servers
+            .iter()
+            .map(|server| Abroad::start(&edge.lab.internet, address(server)).unwrap())
+            .collect();
+        let policy = POLICY.replacen("version = 1\n", &format!("version = 1\n{replies}"), 1);
+        let mut host_file = edge.host_file();
+        host_file.resolv_conf = Some(format!("nameserver {}\nnameserver {}\n", NL[0], NL[1]));
+        let cordon = Cordon::start(&edge.lab, &host_file).unwrap();
+        cordon.apply(&policy).unwrap();
+        cordon.wait_attached().unwrap();
+        cordon
+            .cordon_ok(&["halt", "--reason", "drill", "--override-lockout"])
+            .unwrap();
+        for server in NL {
+            let answer = asks(&edge, server, DNS_PORT, &dns_query(7));
+            assert!(
+                answer.is_some_and(|answer| is_dns_answer(&answer, 7)),
+                "{server} {replies}"
+            );
+            // It may answer questions about names, and no more.
+            assert!(!gets_time(&edge, server), "{server}");
+            assert_eq!(met(&edge, server), [DROP; 3], "{server}");
+        }
+        for server in OTHER {
+            assert_eq!(asks(&edge, server, DNS_PORT, &dns_query(7)), None, "{server}");
+        }
+    }
+}
+
+/// Answers of a DHCP server, to the host's address and to all.
+#[test]
+fn addresses_are_leased_while_halted() {
+    const DHCP: [u16; 2] = [67, 68];
+    let edge = Edge::new();
+    let mut host_file = edge.host_file();
+    host_file.settings = format!("dhcp_servers = [{:?}]\n", NL[0]);
+    let cordon = Cordon::start(&edge.lab, &host_file).unwrap();
+    cordon.apply(POLICY).unwrap();
+    cordon.wait_attached().unwrap();
+    cordon
+        .cordon_ok(&["halt", "--reason", "drill", "--override-lockout"])
+        .unwrap();
+    edge.lab.silence_internet().unwrap();
+    let from = |server: &str| {
+        let destinations = [edge_address(address(server)), [255; 4].into()];
+        destinations.map(|to| udp_frame_between(address(server), to, DHCP[0], DHCP[1], b"offer"))
+    };
+    let counted = offer(&edge, &cordon, &from(NL[0]));
+    assert_eq!(counted.packets("halted"), 0, "{counted}");
+    assert_eq!(counted.packets("halted_failsafe"), 2, "{counted}");
+    let counted = offer(&edge, &cordon, &from(OTHER[0]));
+    assert_eq!(counted.packets("halted"), 2, "another server: {counted}");
 }
 
 /// What endpoints might send unasked, or somebody in their name.

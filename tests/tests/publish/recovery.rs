@@ -109,6 +109,29 @@ fn a_generation_that_cannot_be_opened_stays_in_force_and_can_be_replaced_with_a_
     assert_eq!(action(&dataplane, RU), XDP_PASS);
 }
 
+/// A process that dies while it pins a generation leaves some of its pins only.
+#[test]
+fn what_a_death_left_of_a_generation_is_removed_if_all_that_is_in_force_is_known() {
+    let fs = Scratch::new().unwrap();
+    let mut dataplane = open(&fs);
+    let location = location();
+    let strict = images::image(&images::drop_countries(&["RU"]), &location).unwrap();
+    dataplane.publish(&strict, None).unwrap();
+    let staged = dataplane
+        .stage(&images::image(images::PASS_ALL, &location).unwrap())
+        .unwrap();
+    let dir = staged.dir().to_owned();
+    fs::remove_file(dir.join("cordon_sample")).unwrap();
+    // Nothing is cleaned up by a process that is killed.
+    std::mem::forget(staged);
+    drop(dataplane);
+
+    let dataplane = open(&fs);
+    assert!(!dir.exists(), "{} is left over", dir.display());
+    assert_eq!(dataplane.state().unwrap().active.unwrap().number, 1);
+    assert_eq!(action(&dataplane, RU), XDP_DROP);
+}
+
 #[test]
 fn an_entry_program_whose_maps_are_gone_is_not_taken_up() {
     let fs = Scratch::new().unwrap();

@@ -111,6 +111,11 @@ fn what_does_not_fit_this_host_changes_nothing() {
     assert!(value.to_string().contains("some-other"), "{value:#}");
     let value = refused(&issue("").bytes(&["one"]), "lockout");
     assert!(value.to_string().contains("82.0.0.0"), "{value:#}");
+    let allows_nobody = Issue {
+        policy: "version = 1\nname = \"empty\"\ndefault = \"drop\"\nunknown = \"drop\"\n".to_owned(),
+        ..issue("")
+    };
+    refused(&allows_nobody.bytes(&["one"]), "lockout");
     assert_eq!(status(&cordon)["generation"], before["generation"]);
 
     let file = write(

@@ -54,6 +54,16 @@ fn policies(corpus: &mut Corpus) {
     policy("an unknown group", &|text| {
         replace(text, "\"near\"", "\"far-away\"").into_bytes()
     });
+    policy("an unknown action", &|text| {
+        replace(text, "action = \"drop\"", "action = \"tarpit\"").into_bytes()
+    });
+    policy("a redirect to a tier that is not there", &|text| {
+        replace(text, "action = \"drop\"", "action = \"scrubbing\"").into_bytes()
+    });
+    policy(
+        "a redirect without an interface",
+        &with("[[tier]]\nname = \"scrubbing\"\naction = \"redirect\"\n"),
+    );
     policy("no prefix", &deny("203.0.113"));
     policy("host bits set", &deny("203.0.113.7/24"));
     policy("an IPv4-mapped prefix", &deny("::ffff:203.0.113.0/120"));
