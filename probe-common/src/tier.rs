@@ -173,7 +173,14 @@ mod tests {
             furthest,
             "what the rate itself stores counts"
         );
-        assert_eq!(arrival_of_rate(now + 1_000_000_000, now, cost, ahead), 0);
+        let slow = now + 60 * 1_000_000_000;
+        assert_eq!(arrival_of_rate(slow, now, cost, ahead), 0);
+        let by_a_later_look = now + ahead + 500_000_000;
+        assert_eq!(
+            arrival_of_rate(by_a_later_look, now, cost, ahead),
+            by_a_later_look,
+            "another CPU was not held up"
+        );
         assert_eq!(arrival_of_rate(0, now, u64::MAX, u64::MAX), 0, "no overflow");
     }
 

@@ -179,7 +179,10 @@ fn geo_bundle(revision: u64) -> Vec<u8> {
     let database = MmdbWriter::new()
         .country("81.0.0.0/16", "RU")
         .country("82.0.0.0/16", "NL")
-        .country("84.0.0.0/16", if revision % 2 == 0 { "BY" } else { "FR" })
+        .country(
+            "84.0.0.0/16",
+            if revision.is_multiple_of(2) { "BY" } else { "FR" },
+        )
         .to_bytes();
     let draft = Draft {
         manifest: GEO_MANIFEST.replace("revision = 7", &format!("revision = {revision}")),

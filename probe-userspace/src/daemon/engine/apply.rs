@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Engine, InForce, push::check_database, start::millis};
+use super::{Engine, InForce, confirm::confirm_window, push::check_database, start::millis};
 use crate::{
     audit::{Actor, Event},
     bundle::{DatabaseNeed, Digest, Envelope, Reason},
     compile::Image,
     daemon::{
         Refusal,
-        api::{Applied, ApplyRequest, BundleRef, Confirmed, Ended, Outcome, PolicyRef},
+        api::{Applied, ApplyRequest, BundleRef, Ended, Outcome, PolicyRef},
         build,
         preflight::{self, Lockout},
         problems::Topic,
@@ -20,9 +20,6 @@ use crate::{
     instant::Instant,
     policy::Policy,
 };
-
-/// Longest time to confirm, in seconds.
-const MAX_CONFIRM_S: u64 = 86_400;
 
 /// A policy that somebody wants in force.
 pub(super) struct Wanted<'r> {
@@ -416,47 +413,6 @@ impl Engine {
         self.set_targets(Some(image));
         self.dataplane.publish(image, confirm).map_err(Refusal::failed)
     }
-
-    pub(super) fn confirm(&mut self, actor: &Actor) -> Result<Confirmed, Refusal> {
-        let state = self.dataplane.state().map_err(Refusal::failed)?;
-        if state.confirm_left_s.is_some()
-            && (self.host_state.break_glass.is_some() || self.is_pending_break_glass())
-        {
-            return Err(Refusal::conflict(
-                "nobody signed the policy in force, so it cannot be confirmed: it ends by itself; push a signed bundle with \
-                 `cordon bundle push`",
-            ));
-        }
-        if state.confirm_left_s.is_none() {
-            return Err(Refusal::conflict(match self.host_state.reverted_text() {
-                Some(text) => format!("too late: {text}"),
-                None => "no policy waits for confirmation".to_owned(),
-            }));
-        }
-        self.dataplane.confirm().map_err(Refusal::failed)?;
-        self.previous = self.fallback.take();
-        self.stop_probing();
-        let policy = self.in_force.as_ref().map_or_else(
-            || PolicyRef {
-                name: "?".to_owned(),
-                sha256: String::new(),
-            },
-            |in_force| policy_ref(&in_force.image),
-        );
-        let event = Event::Confirm {
-            policy: policy.name.clone(),
-        };
-        self.record(actor, &event);
-        self.store.promote_pending().map_err(|error| {
-            self.problems.set(
-                Topic::StoredPolicy,
-                format!("the confirmed policy is not stored: {error:#}"),
-            );
-            Refusal::failed(error.context("confirmed in the kernel, but not stored: apply it again"))
-        })?;
-        self.settle_amendments();
-        Ok(Confirmed { policy })
-    }
 }
 
 /// The record of a policy that comes into force.
@@ -496,15 +452,4 @@ pub(super) fn is_active(state: &StateInfo, image: &Image) -> bool {
 
 pub(super) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn confirm_window(confirm_s: Option<u64>) -> Result<Option<Duration>, Refusal> {
-    match confirm_s {
-        None => Ok(None),
-        Some(seconds @ 1..=MAX_CONFIRM_S) => Ok(Some(Duration::from_secs(seconds))),
-        Some(seconds) => Err(Refusal::input(
-            format!("{seconds} s to confirm: must be 1 s to {MAX_CONFIRM_S} s"),
-            Vec::new(),
-        )),
-    }
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant as Stopwatch};
 
 use super::{
     Engine, InForce,
-    apply::{Keep, Wanted, confirm_window, policy_ref, publish_event},
+    apply::{Keep, Wanted, policy_ref, publish_event},
+    confirm::confirm_window,
 };
 use crate::{
     audit::{Actor, Event},

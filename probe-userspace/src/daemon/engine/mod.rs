@@ -9,6 +9,7 @@ pub(super) mod audit;
 mod baseline;
 mod candidate;
 mod clock;
+mod confirm;
 mod counters;
 mod database;
 mod directive;

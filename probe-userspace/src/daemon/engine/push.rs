@@ -238,7 +238,7 @@ impl Engine {
             }
         }
         // It is asked for by whoever pushes, and not said by the bundle.
-        super::apply::confirm_window(genuine.query.confirm_s)?;
+        super::confirm::confirm_window(genuine.query.confirm_s)?;
         let stored = StoredPolicy::accepted(genuine.file, text, Instant::now());
         let wanted = Wanted {
             stored: stored.with_origin(Origin::Bundle(digest)),

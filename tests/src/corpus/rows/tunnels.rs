@@ -167,17 +167,19 @@ fn not_round(cases: &mut Vec<Case>) {
     cases.push(
         passes(name, of_b, Failsafe)
             .inspect_inner()
-            .failsafe("203.0.113.0/24"),
+            .failsafe("192.0.2.0/24"),
     );
-    let b_in_b = || ip_frame(BLOCKED[0].1, number::IPIP, &packet(BLOCKED[0].1));
-    let a_in_b = || ip_frame(BLOCKED[0].1, number::IPIP, &packet(ALLOWED[0].1));
+    // A source each: some may send one packet in a second only.
+    let from_b = |last: u8, inner| ip_frame([198, 51, 100, last].into(), number::IPIP, &packet(inner));
+    let (a, b) = (ALLOWED[0].1, BLOCKED[0].1);
     for (policy, reason) in [("drain", DrainPass), ("limit", WithinLimit)] {
-        let name = format!("{policy}: IPIP, IPv4 from B in itself");
-        cases.push(passes(name.clone(), b_in_b(), reason).policy(policy));
+        let name = format!("{policy}: IPIP, IPv4 from B in IPv4 from B");
+        let of_policy = |case: Case| case.policy(policy).off_wire();
+        cases.push(of_policy(passes(name.clone(), from_b(21, b), reason)));
         let name = format!("{name}, inspected");
-        cases.push(drops(name, b_in_b(), TunnelInner).policy(policy).inspect_inner());
+        cases.push(of_policy(drops(name, from_b(22, b), TunnelInner)).inspect_inner());
         let name = format!("{policy}: IPIP, IPv4 from A in IPv4 from B, inspected");
-        cases.push(passes(name, a_in_b(), reason).policy(policy).inspect_inner());
+        cases.push(of_policy(passes(name, from_b(23, a), reason)).inspect_inner());
     }
 }
 
