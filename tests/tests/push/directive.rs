@@ -213,19 +213,20 @@ fn exemptions_are_made_renewed_and_removed() {
 fn a_directive_that_changed_nothing_may_come_again() {
     let edge = edge();
     let cordon = managed(&edge, &["one"]);
-    let pushed = accepted(&cordon, &Issue::new(1, &with_service(&["RU"])));
-    let digest = pushed["digest"].as_str().unwrap();
-    let kept = cordon.dir().join(format!("state/bundles/{digest}.cordon"));
-    let good = fs::read(&kept).unwrap();
-    fs::write(&kept, "garbage").unwrap();
-    let halt = directive(1, "verb = \"halt\"\nservice = \"web\"", &["one"]);
-    let failed = follow(&cordon, &halt);
+    accepted(&cordon, &Issue::new(1, &drops(&["RU"])));
+    let state = cordon.dir().join("state/state.json");
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    let lift = format!("verb = \"lift\"\norder = \"test-1\"\n{}", until());
+    let lift = directive(1, &lift, &["one"]);
+    let failed = follow(&cordon, &lift);
     assert!(failed.get("outcome").is_none(), "{failed:#}");
     assert_eq!(failed["reason"], Value::Null, "the host's fault: {failed:#}");
-    fs::write(&kept, good).unwrap();
-    assert_eq!(follow(&cordon, &halt)["outcome"], "accepted");
-    assert_eq!(status(&cordon)["halted_services"][0]["service"], "web");
-    assert_eq!(follow(&cordon, &halt)["outcome"], "idle");
+    assert_eq!(judged(&cordon, RU), 10, "nothing was done");
+    fs::remove_dir(&state).unwrap();
+    assert_eq!(follow(&cordon, &lift)["outcome"], "accepted");
+    assert_eq!(judged(&cordon, RU), 0);
+    assert_eq!(follow(&cordon, &lift)["outcome"], "idle");
 }
 
 /// Else it could be done again after the next restart, when somebody has closed since.
