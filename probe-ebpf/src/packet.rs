@@ -85,7 +85,7 @@ pub(crate) fn view<'a, const N: usize>(
 /// do; from the stack it takes aligned ones only.
 #[inline(always)]
 pub(crate) fn pair<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8; 2] {
-    const { assert!(OFFSET + 2 <= N && OFFSET % 2 == 0) };
+    const { assert!(OFFSET + 2 <= N && OFFSET.is_multiple_of(2)) };
     #[cfg(target_arch = "bpf")]
     {
         let word: u64;
@@ -108,7 +108,7 @@ pub(crate) fn pair<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8;
 /// As [`pair`], four bytes; `OFFSET` is a multiple of four.
 #[inline(always)]
 pub(crate) fn quad<const OFFSET: usize, const N: usize>(bytes: &[u8; N]) -> [u8; 4] {
-    const { assert!(OFFSET + 4 <= N && OFFSET % 4 == 0) };
+    const { assert!(OFFSET + 4 <= N && OFFSET.is_multiple_of(4)) };
     #[cfg(target_arch = "bpf")]
     {
         let word: u64;
