@@ -101,6 +101,15 @@ impl FrameSocket {
         }
     }
 
+    /// Tries to send one frame; whether it left. It does not if the queue is full, or if a program on the way out drops it.
+    pub fn offer(&self, frame: &[u8]) -> anyhow::Result<bool> {
+        match send(self.fd.as_raw_fd(), frame, MsgFlags::empty()) {
+            Ok(_) => Ok(true),
+            Err(nix::Error::EAGAIN | nix::Error::ENOBUFS) => Ok(false),
+            Err(errno) => Err(errno).context("cannot send a frame"),
+        }
+    }
+
     /// Frames that arrived within a time from now, those this host sent excepted, up to `n_wanted`.
     pub fn receive(&self, n_wanted: usize, patience: Duration) -> anyhow::Result<Vec<Vec<u8>>> {
         let deadline = Instant::now() + patience;

@@ -313,9 +313,10 @@ fn what_leaves_in_a_pppoe_session_is_seen() {
             let edge = FrameSocket::open(&host.lab.edge, EDGE_IFNAME).unwrap();
             let internet = FrameSocket::open(&host.lab.internet, INTERNET_IFNAME).unwrap();
             let request = forged::in_session(&forged::syn(here, there));
-            edge.send(&request).unwrap();
+            let has_left = edge.offer(&request).unwrap();
             let seen = internet.receive(10_000, Duration::from_millis(400)).unwrap();
-            seen.contains(&request)
+            assert_eq!(seen.contains(&request), has_left);
+            has_left
         };
         let answer = forged::in_session(&forged::syn_ack(there, here));
         let answers = std::slice::from_ref(&answer);

@@ -1,4 +1,4 @@
-//! `test`: everything that can fail, in three runs of cargo over one build.
+//! `test`: everything that can fail, in four runs of cargo over one build.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -55,6 +55,9 @@ pub fn run(args: &TestArgs) -> anyhow::Result<String> {
     let mut tally = Tally::default();
     let mut failed_runs = Vec::new();
     for run in &RUNS {
+        if run.place == Place::BesideOthers && args.filter.is_some() {
+            continue;
+        }
         eprintln!("\n== test: {}", run.name);
         if !run_tests(&mut command(run, args, &cordon), &mut tally)? {
             failed_runs.push(run.name);
@@ -75,32 +78,83 @@ pub fn run(args: &TestArgs) -> anyhow::Result<String> {
 struct Run {
     name: &'static str,
     targets: &'static [&'static str],
-    libtest_args: &'static [&'static str],
+    place: Place,
 }
 
-const RUNS: [Run; 3] = [
+const RUNS: [Run; 4] = [
     Run {
         name: "unit tests",
         targets: &["--lib", "--bins"],
-        libtest_args: &[],
+        place: Place::Anywhere,
     },
     Run {
         name: "documentation examples",
         targets: &["--doc"],
-        libtest_args: &[],
+        place: Place::Anywhere,
     },
-    // One at a time: these load programs, count packets and saturate the CPUs on purpose.
     Run {
-        name: "integration tests on this kernel",
+        name: "integration tests on this kernel, those that go one at a time",
         targets: &["--test", "*"],
-        libtest_args: &["--test-threads=1"],
+        place: Place::Alone,
+    },
+    Run {
+        name: "integration tests on this kernel, the others",
+        targets: &["--test", "*"],
+        place: Place::BesideOthers,
     },
 ];
+
+/// Modules of integration tests that saturate the CPUs on purpose, measure rates, or look at all maps and processes
+/// there are. The others have namespaces and pins of their own and mostly wait.
+const ALONE: [&str; 12] = [
+    "actions::limit",
+    "cleanup::",
+    "corpus::",
+    "crash::",
+    "daemon::",
+    "fuzz::",
+    "publish::",
+    "push::crash",
+    "surroundings::",
+    "swap::",
+    "traffic::",
+    "world::",
+];
+
+/// Whether tests run beside others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// As many at a time as there are CPUs.
+    Anywhere,
+    /// [`ALONE`], one at a time.
+    Alone,
+    /// All but [`ALONE`], two at a time.
+    BesideOthers,
+}
+
+impl Place {
+    fn libtest_args(self, filter: Option<&str>) -> Vec<&str> {
+        match (self, filter) {
+            (Self::Anywhere, _) => Vec::new(),
+            // A filter is for few tests: whichever they are, they run alone.
+            (Self::Alone, Some(_)) => vec!["--test-threads=1"],
+            (Self::Alone, None) => [&["--test-threads=1"], &ALONE[..]].concat(),
+            (Self::BesideOthers, _) => {
+                let skips = ALONE.iter().flat_map(|module| ["--skip", module]);
+                ["--test-threads=2"].into_iter().chain(skips).collect()
+            }
+        }
+    }
+}
 
 fn command(run: &Run, args: &TestArgs, cordon: &(&str, String)) -> Command {
     let mut command = process::cargo(&["test", "--no-fail-fast"]);
     command.args(HOST_PACKAGES).args(run.targets);
-    command.args(&args.filter).arg("--").args(run.libtest_args);
+    let filter = args.filter.as_deref();
+    command
+        .args(filter)
+        .arg("--")
+        .args(run.place.libtest_args(filter));
     let mut variables = vec![(cordon.0, cordon.1.as_str())];
     if args.full {
         variables.push(("CORDON_TEST_FULL", "1"));
