@@ -152,8 +152,11 @@ fn find_ip_behind_tags(ctx: &XdpContext) -> Result<Ip, Answer> {
                 });
             }
             ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_QINQ_OLD => {
-                if u32::from(vlan) == UNTAGGED {
-                    vlan = vlan_id(read(ctx, offset).ok_or(TRUNCATED)?);
+                // If it is cut off, so is the type behind it; of one tag too many nothing is read.
+                if u32::from(vlan) == UNTAGGED
+                    && let Some(tci) = read(ctx, offset)
+                {
+                    vlan = vlan_id(tci);
                 }
                 offset += VLAN_TCI_LEN;
             }

@@ -171,6 +171,8 @@ fn vlan(rows: &mut Vec<Row>) {
     }
     let arp = tagged(&[(DOT1Q, 42); 5], &ethernet(number::ARP, &[0; 28]));
     cases.push(drops("5 tags, ARP", arp, DeepVlan));
+    let priority = tagged(&[(DOT1Q, 0); 5], &plain(BLOCKED[0].1));
+    cases.push(drops("5 priority tags, the last one cut off", priority, DeepVlan).lengths(30..=33));
     row(rows, 8, "more than 4 tags: drop, `deep_vlan`", cases);
 
     // What a card leaves in the frame after it has moved the tag to the metadata, where XDP does not see it.
@@ -210,6 +212,11 @@ fn filtered() -> Vec<Case> {
         (
             "4 priority tags before VLAN 42",
             vec![(DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 42)],
+            DeepVlan,
+        ),
+        (
+            "4 priority tags before VLAN 43, which nobody reads",
+            vec![(DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 0), (DOT1Q, 43)],
             DeepVlan,
         ),
         ("4 priority tags", vec![(DOT1Q, 0); 4], VlanNotJudged),
