@@ -50,6 +50,9 @@ fn what_lifts_a_halt_or_an_order_is_pulled_while_it_holds() {
     let server = Server::start(&lab, directive(1, "verb = \"resume\"", &["one"]));
     let source = format!("url = \"http://{INTERNET_V4}:8081/duty.cordon\"\nkind = \"directive\"\n");
     let cordon = managed(&lab, &scratch, &source);
+    wait(&cordon, "the first one is pulled", |status| {
+        status["sources"][0]["age_s"].is_number()
+    });
     assert_eq!(met(&lab), [BLOCKED, PASSED], "by the policy");
 
     cordon.cordon_ok(&["halt", "--reason", "drill"]).unwrap();
@@ -87,8 +90,10 @@ fn what_lifts_a_halt_or_an_order_is_pulled_while_it_holds() {
 fn policies_are_pulled(lab: &Lab, scratch: &Scratch, source: &str, give: &dyn Fn(Vec<u8>)) {
     let (first, second) = (drops(&["RU"]), drops(&["NL"]));
     let taken = Issue::new(5, &second);
-    give(taken.bytes(&["one"]));
+    // What is pushed there, so that it does not matter which comes first.
+    give(Issue::new(1, &first).bytes(&["one"]));
     let mut cordon = managed(lab, scratch, &format!("{source}kind = \"policy\"\n"));
+    give(taken.bytes(&["one"]));
     let at = |revision: u64| move |status: &Value| status["bundle"]["revision"] == revision;
     let good = wait(&cordon, "taken", at(5));
     assert_eq!(met(lab), [PASSED, BLOCKED], "{source}");
