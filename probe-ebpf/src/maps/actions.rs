@@ -12,6 +12,7 @@ use probe_common::{
         BUCKET_ENTRIES, ENDPOINT_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES, INTERFACE_ENTRIES, MAX_INTERFACES,
     },
 };
+use probe_ebpf::packet::index;
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -61,7 +62,7 @@ pub fn may_have_flow(local_port: u16) -> bool {
     match FLOW_PORTS.get_ptr(0) {
         // SAFETY: the value stays mapped while the program runs and has an element for each port. Volatile, because
         // the egress program stores it meanwhile.
-        Some(ports) => unsafe { ports.cast::<u8>().add(usize::from(local_port)).read_volatile() != 0 },
+        Some(ports) => unsafe { ports.cast::<u8>().add(index(local_port)).read_volatile() != 0 },
         None => false,
     }
 }

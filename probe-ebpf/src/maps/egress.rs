@@ -11,6 +11,7 @@ use probe_common::{
     Flow, FlowKey, FlowPorts, State,
     limits::{FLOW_ENTRIES, N_SLOTS},
 };
+use probe_ebpf::packet::index;
 
 /// Shared: state word and its neighbours.
 #[btf_map]
@@ -71,7 +72,7 @@ pub fn note(key: &FlowKey, now_ns: u64) {
     }
     // The port first: an answer must not find a connection whose port says that there is none.
     if let Some(ports) = FLOW_PORTS.get_ptr_mut(0) {
-        let port = usize::from(u16::from_be_bytes(key.local_port));
+        let port = index(u16::from_be_bytes(key.local_port));
         // SAFETY: the value stays mapped while the program runs and has an element for each port; every store is of
         // the same byte.
         unsafe { ports.cast::<u8>().add(port).write_volatile(1) };
