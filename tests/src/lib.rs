@@ -14,6 +14,7 @@ pub mod curl;
 pub mod demo;
 pub mod download;
 pub mod frames;
+pub mod guest;
 pub mod images;
 pub mod interrupt;
 pub mod lab;

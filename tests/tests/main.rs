@@ -44,6 +44,8 @@ mod halt;
 mod interfaces;
 /// `-o json` on every verb.
 mod json;
+/// On another kernel: the corpus, publish, swap, adoption.
+mod kernels;
 /// The harness, before anything is built on it.
 mod lab;
 /// What stands in the way of attaching, and what the daemon takes note of in the network.

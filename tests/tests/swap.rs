@@ -42,6 +42,8 @@ const BATCH: u32 = 150_000;
 /// calls in between, the kernel's grace periods, and so the publishes of the control scheme, fall into step with
 /// the calls, and what happens between the two maps is never looked at.
 const SHORT_BATCH: u32 = 1_000;
+/// Packets that are judged for each publish at least, of small generations.
+const PACKETS_PER_PUBLISH: u64 = 100_000;
 /// Comparisons of the families after each round of batches.
 const COMPARISONS: u32 = 1_000;
 
@@ -232,8 +234,12 @@ fn swap_generations(images: &[Arc<Image>; 2], sources: &Sources, wanted: Wanted)
     Ok(())
 }
 
-fn is_full() -> bool {
-    std::env::var_os("CORDON_TEST_FULL").is_some()
+fn n_publishes() -> u64 {
+    match std::env::var("CORDON_SWAPS") {
+        Ok(number) => number.parse().expect("CORDON_SWAPS is a number"),
+        Err(_) if std::env::var_os("CORDON_TEST_FULL").is_some() => 10_000,
+        Err(_) => 1_000,
+    }
 }
 
 #[test]
@@ -247,8 +253,8 @@ fn no_packet_sees_a_mixture_of_small_generations() {
         ["13.0.0.1", "2a00:13::1"],
     ]
     .map(|pair| pair.map(|source| source.parse().unwrap()));
-    let n_publishes = if is_full() { 10_000 } else { 1_000 };
-    let n_packets = if is_full() { 1_000_000_000 } else { 100_000_000 };
+    let n_publishes = n_publishes();
+    let n_packets = n_publishes * PACKETS_PER_PUBLISH;
     swap_generations(
         &pair,
         &sources,
