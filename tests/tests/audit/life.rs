@@ -217,6 +217,13 @@ fn counters_outlive_generations_and_daemons() {
         .find(|row| row[0] == "policy_drop");
     assert_eq!(row.unwrap()[1], "RU", "{last:#}");
     assert_eq!(row.unwrap()[2].as_u64(), Some(before), "{last:#}");
+    // Right after the record.
+    for _ in 0..400 {
+        if cordon.dir().join("state/counters.json").exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     cordon.kill().unwrap();
     cordon.run().unwrap();
     assert_eq!(
