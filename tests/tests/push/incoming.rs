@@ -126,6 +126,7 @@ fn what_is_moved_in_is_confirmed_by_the_probes_where_the_host_file_says_so() {
         .run(|| TcpListener::bind((INTERNET_V4, 8081)))
         .unwrap();
     let cordon = managed(&edge, &["one"]);
+    accepted(&cordon, &Issue::new(1, &drops(&["RU", "NL"])));
     cordon.wait_attached().unwrap();
     let arrives = |revision, countries: &[&str]| {
         let name = format!("edge-{revision}.cordon");
@@ -135,15 +136,15 @@ fn what_is_moved_in_is_confirmed_by_the_probes_where_the_host_file_says_so() {
             status["bundle"]["revision"] == revision && !status["confirm_left_s"].is_null()
         });
     };
-    arrives(1, &["RU"]);
+    arrives(2, &["RU"]);
     wait(&cordon, "it is confirmed", |status| {
         status["confirm_left_s"].is_null()
     });
-    assert_eq!(status(&cordon)["bundle"]["revision"], 1);
-    arrives(2, &["NL"]);
+    assert_eq!(status(&cordon)["bundle"]["revision"], 2);
+    arrives(3, &["NL"]);
     drop(listener);
     let after = wait(&cordon, "it is reverted", |status| {
-        status["reverted"] == true && status["bundle"]["revision"] == 1
+        status["reverted"] == true && status["bundle"]["revision"] == 2
     });
     assert!(after["problems"].to_string().contains("8081"), "{after:#}");
     assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
