@@ -11,20 +11,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub u32);
 
-/// By how much the system's clock is behind the time that this process goes by.
+/// By how much the system's clock is behind the time that this process goes by; negative: ahead of it.
 static BEHIND_NS: AtomicI64 = AtomicI64::new(0);
 
 /// From now on, [`Instant::now`] is so many nanoseconds later than the system's clock: what has ended must stay ended
-/// when that is set back.
+/// when that is set back. Negative: earlier, until a step far ahead has proved itself.
 pub fn run_ahead(behind_ns: i64) {
     BEHIND_NS.store(behind_ns, Ordering::Relaxed);
 }
 
 impl Instant {
-    /// The time now: that of the system's clock, unless it was set back; see [`run_ahead`].
+    /// The time now: that of the system's clock, unless it was set back or far ahead; see [`run_ahead`].
     pub fn now() -> Self {
-        let system_ns = jiff::Timestamp::now().as_nanosecond();
-        let now_ns = system_ns + i128::from(BEHIND_NS.load(Ordering::Relaxed));
+        Self::ahead_of_system(BEHIND_NS.load(Ordering::Relaxed))
+    }
+
+    /// The time of the system's clock.
+    pub fn system() -> Self {
+        Self::ahead_of_system(0)
+    }
+
+    fn ahead_of_system(by_ns: i64) -> Self {
+        let now_ns = jiff::Timestamp::now().as_nanosecond() + i128::from(by_ns);
         Self(u32::try_from(now_ns.div_euclid(1_000_000_000)).unwrap_or(0))
     }
 

@@ -187,6 +187,28 @@ impl<'lab> Cordon<'lab> {
 
     /// Starts the daemon and waits until it answers.
     pub fn run(&mut self) -> anyhow::Result<()> {
+        let command = match self.resolv_conf_path() {
+            path if path.exists() => self.daemon_with(&path)?,
+            _ => self.command(&["run"])?,
+        };
+        self.run_as(command)
+    }
+
+    /// As [`Self::run`], for a daemon to which the host has been up for so many seconds longer (Linux 6.3). For the one
+    /// after it, the system's clock has been set ahead by as much.
+    pub fn run_up_longer(&mut self, by_s: u32) -> anyhow::Result<()> {
+        let mut command = self.lab.edge.command("unshare");
+        command
+            .args(["--time", "--boottime", &by_s.to_string()])
+            .arg(binary()?)
+            .arg("-c")
+            .arg(self.host_path())
+            .arg("run")
+            .env("NO_COLOR", "1");
+        self.run_as(command)
+    }
+
+    fn run_as(&mut self, mut command: Command) -> anyhow::Result<()> {
         if self.child.is_some() {
             bail!("the daemon runs already");
         }
@@ -195,10 +217,6 @@ impl<'lab> Cordon<'lab> {
             .append(true)
             .open(self.log_path())
             .context("cannot open the daemon's log")?;
-        let mut command = match self.resolv_conf_path() {
-            path if path.exists() => self.daemon_with(&path)?,
-            _ => self.command(&["run"])?,
-        };
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot share the daemon's log")?)

@@ -3,6 +3,8 @@
 //!
 //! One point of each call is tried; the long run tries many, and `CORDON_CRASH_POINTS` says how many.
 
+/// Between the kernel that keeps a policy and the disk that does.
+mod confirm;
 /// System calls of a running daemon, counted, and made to fail.
 mod strace;
 

@@ -18,6 +18,8 @@ mod history;
 mod incoming;
 /// Hosts that take signed policies only, and breaking the glass.
 mod managed;
+/// Very long lists.
+mod many;
 /// Bundles altered by chance and signed again, at a running daemon.
 mod mutants;
 

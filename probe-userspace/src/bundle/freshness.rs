@@ -31,10 +31,10 @@ pub struct Mark {
 pub struct Situation<'a> {
     /// What the host has; `None`: nothing yet.
     pub mark: Option<&'a Mark>,
-    /// The system's clock.
+    /// The time that the host goes by ([`Instant::now`]): a clock that is set back does not bring back what had ended.
     pub clock: Instant,
-    /// The least that the time can be, by what was signed and taken before: a clock that jumps back brings nothing back to
-    /// life. Not by the clock itself, or one jump forward would end everything for good.
+    /// The least that the time can be, by what was signed and taken before. Not by a clock, or one jump forward would end
+    /// everything for good.
     pub seen: Instant,
     /// What the host is called; `None`: not known here, so the target is not looked at.
     pub host: Option<&'a HostIdentity>,

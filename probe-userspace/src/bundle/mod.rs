@@ -35,7 +35,7 @@ mod tests;
 pub mod trust;
 
 pub use build::{Source, build};
-pub use content::{Bundle, open};
+pub use content::{Bundle, bytes_to_read, open};
 pub use digest::{Digest, Version};
 pub use envelope::{Envelope, Kind, MAGIC};
 pub use list::read_texts as read_list_texts;

@@ -71,6 +71,17 @@ fn signed_and_trusted(n_keys: usize) -> (Envelope, Trust) {
     (envelope, Trust::new(files, rules).unwrap())
 }
 
+/// Before it is read, and after it is known who signed it.
+#[test]
+fn what_reading_takes_is_known_by_the_sizes_of_the_lists() {
+    let (envelope, trust) = signed_and_trusted(1);
+    let n_bytes = "203.0.113.0/24\n".len() as u64;
+    assert_eq!(bytes_to_read("x", &envelope, &trust).unwrap(), n_bytes * 47);
+    let none = Trust::new(Vec::new(), Rules::default()).unwrap();
+    let rejected = bytes_to_read("x", &envelope, &none).unwrap_err();
+    assert_eq!(rejected.reason, open("x", &envelope, &none).unwrap_err().reason);
+}
+
 #[test]
 fn what_was_built_and_signed_is_opened() {
     let (envelope, trust) = signed_and_trusted(2);

@@ -1,16 +1,24 @@
 //! Notices that the wall clock was set.
 //!
 //! The kernel computes Unix time as boot time plus a stored offset. Both clocks run at the same rate, so the
-//! offset moves only when somebody (NTP, an operator, a resume of the machine) sets the wall clock. The kernel takes every
-//! step forward and none back: an exemption that has ended must not hold again. So does this process, see
-//! [`crate::instant::run_ahead`].
+//! offset moves only when somebody (NTP, an operator, a resume of the machine) sets the wall clock. The kernel takes steps
+//! forward, those of more than a day once they have lasted, and none back: what has ended must not hold again. So does
+//! this process, see [`crate::instant::run_ahead`].
 
 use nix::libc;
+
+use crate::instant::Instant;
 
 /// A move of the offset that is stored at once.
 const NOTICED_NS: u64 = 500_000_000;
 /// A move of the offset that somebody should look at.
 const SUSPICIOUS_NS: u64 = 86_400 * 1_000_000_000;
+/// Looks, one a second, that such a move ahead must last: NTP takes back what it got wrong within minutes, but nothing
+/// that ended meanwhile would begin again.
+const HELD_LOOKS: u32 = 600;
+
+/// No host has run this program before (2026-01-01): an earlier time is that of a clock that was never set.
+const EARLIEST: Instant = Instant(1_767_225_600);
 
 /// What happened to the wall clock since its offset was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +37,31 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockWatch {
     stored_ns: i64,
+    n_held: u32,
+    was_behind: bool,
 }
 
 impl ClockWatch {
     /// The kernel was given an offset.
     pub fn stored(&mut self, offset_ns: i64) {
         self.stored_ns = offset_ns;
+        self.n_held = 0;
+    }
+
+    /// Counts a look at a step. Whether it is one that has to last, and has not yet. `from`: what the time would be
+    /// without it. A clock that was never set, or was behind, is put right at once: so that nothing holds longer on a
+    /// host without a battery that was off for days.
+    pub fn holds(&mut self, step: Step, from: Instant) -> bool {
+        let is_far = matches!(step, Step::Suspicious(_));
+        let has_to_last = is_far && from >= EARLIEST && !self.was_behind;
+        self.n_held = match has_to_last {
+            true => self.n_held.saturating_add(1),
+            false => 0,
+        };
+        if !is_far {
+            self.was_behind = matches!(step, Step::Behind(_));
+        }
+        has_to_last && self.n_held <= HELD_LOOKS
     }
 
     /// Compares an offset with the one that the kernel has. Slow drift adds up and is noticed.
@@ -104,6 +131,31 @@ mod tests {
         assert_eq!(watch.look(SECOND), Step::None, "and was stored");
         assert_eq!(watch.look(-3600 * SECOND), Step::Behind(3601 * SECOND));
         assert_eq!(watch.look(86_402 * SECOND), Step::Suspicious(86_401 * SECOND));
+    }
+
+    #[test]
+    fn a_step_far_ahead_must_last_and_a_small_one_need_not() {
+        let (far, day) = (Step::Suspicious(90_000 * SECOND), Instant(EARLIEST.0 + 86_400));
+        let mut watch = ClockWatch::default();
+        assert!(!watch.holds(Step::Moved(SECOND), day));
+        assert!((0..HELD_LOOKS).all(|_| watch.holds(far, day)));
+        assert!(!watch.holds(far, day), "it has lasted");
+        let mut watch = ClockWatch::default();
+        assert!((1..HELD_LOOKS).all(|_| watch.holds(far, day)));
+        assert!(!watch.holds(Step::None, day), "it was taken back");
+        assert!((0..HELD_LOOKS).all(|_| watch.holds(far, day)), "and counts anew");
+        assert!(!ClockWatch::default().holds(far, Instant(7)), "1970");
+    }
+
+    #[test]
+    fn a_step_that_puts_a_clock_right_that_was_behind_need_not_last() {
+        let (far, day) = (Step::Suspicious(90_000 * SECOND), Instant(EARLIEST.0 + 86_400));
+        let mut watch = ClockWatch::default();
+        assert!(!watch.holds(Step::Behind(SECOND), day));
+        assert!(!watch.holds(far, day));
+        watch.stored(90_000 * SECOND);
+        assert!(!watch.holds(Step::None, day));
+        assert!(watch.holds(far, day), "the next one must last");
     }
 
     #[test]

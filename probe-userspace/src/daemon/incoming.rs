@@ -104,6 +104,10 @@ impl Incoming {
     /// The files that have not changed since the last look and are due at this tick: those that were not tried yet first,
     /// by name.
     pub fn look(&mut self, now: u64) -> anyhow::Result<Vec<OsString>> {
+        if fs::symlink_metadata(&self.dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            tracing::warn!("{} was removed: made again", self.dir.display());
+            self.make()?;
+        }
         self.check_dir()?;
         let failed = || format!("cannot read {}", self.dir.display());
         let mut seen = BTreeMap::new();
@@ -232,10 +236,8 @@ impl Incoming {
     fn claim(&mut self, name: &OsStr, which: Which) -> anyhow::Result<Option<PathBuf>> {
         let path = self.dir.join(name);
         let failed = || format!("cannot take {} out of the directory", path.display());
-        let claimed = match self.rejects.claim(&path) {
-            Ok(claimed) => claimed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(failed),
+        let Some(claimed) = self.rejects.claim(&path).with_context(failed)? else {
+            return Ok(None);
         };
         self.seen.remove(name);
         let found = fs::symlink_metadata(&claimed).with_context(failed)?;

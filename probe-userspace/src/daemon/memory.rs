@@ -38,6 +38,22 @@ pub fn check(needed: u64, available: Option<u64>) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses a bundle that the host has not even the room to read.
+pub fn check_reading(needed: u64, available: Option<u64>) -> Result<(), Refusal> {
+    match available {
+        Some(available) if available < needed => Err(Refusal::with_status(
+            507,
+            format!(
+                "not enough memory: to read the lists of this bundle takes up to {} MiB, and this host has {} MiB ({MEMINFO}, \
+                 MemAvailable). Nothing was changed: give it more memory, or a policy with fewer prefixes",
+                needed.div_ceil(MIB),
+                available / MIB
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +69,18 @@ mod tests {
         assert_eq!(refusal.status, 507);
         assert!(
             refusal.error.contains("up to 100 MiB") && refusal.error.contains("has 99 MiB"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_host_without_the_room_to_read_a_bundle_says_so() {
+        assert!(check_reading(0, Some(0)).is_ok(), "a directive has no lists");
+        assert!(check_reading(MIB, None).is_ok());
+        let refusal = check_reading(3 * MIB, Some(2 * MIB)).unwrap_err();
+        assert_eq!((refusal.status, &refusal.reason), (507, &None));
+        assert!(
+            refusal.error.contains("up to 3 MiB") && refusal.error.contains("has 2 MiB"),
             "{refusal}"
         );
     }

@@ -59,6 +59,8 @@ pub enum Topic {
     Clock,
     /// It was set back.
     ClockBehind,
+    /// It was set far ahead.
+    ClockAhead,
     /// The file of the last time.
     StoredClock,
     /// The confirm window.

@@ -51,12 +51,17 @@ impl Rejects {
             .with_context(|| format!("cannot make {}", self.dir.display()))
     }
 
-    /// Takes a file away from where others may write: what is here stays what it is. One at a time.
-    pub fn claim(&self, from: &Path) -> io::Result<PathBuf> {
+    /// Takes a file away from where others may write: what is here stays what it is. One at a time. `None`: it is gone.
+    pub fn claim(&self, from: &Path) -> anyhow::Result<Option<PathBuf>> {
+        // Somebody may have removed it, with what was in it.
+        self.make()?;
         let claimed = self.dir.join(CLAIMED);
-        remove_any(&claimed)?;
-        fs::rename(from, &claimed)?;
-        Ok(claimed)
+        let failed = || format!("cannot move {} to {}", from.display(), claimed.display());
+        remove_any(&claimed).with_context(failed)?;
+        match fs::rename(from, &claimed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            result => result.map(|()| Some(claimed.clone())).with_context(failed),
+        }
     }
 
     /// Keeps what was claimed, with the reason.
@@ -140,7 +145,7 @@ mod tests {
     fn reject(dir: &Path, rejects: &Rejects, name: &OsStr) {
         let path = dir.join("arrived");
         fs::write(&path, "x").unwrap();
-        let claimed = rejects.claim(&path).unwrap();
+        let claimed = rejects.claim(&path).unwrap().unwrap();
         rejects.keep(&claimed, name, &Refusal::conflict("no")).unwrap();
     }
 
@@ -152,6 +157,17 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&rejects.dir).unwrap().count(), 2 * MAX_REJECTED);
         assert!(!rejects.dir.join("000.cordon.reason.json").exists());
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_is_made_again() {
+        let (dir, rejects) = rejects();
+        fs::remove_dir_all(&rejects.dir).unwrap();
+        reject(dir.path(), &rejects, OsStr::new("a.cordon"));
+        assert!(rejects.dir.join("a.cordon.reason.json").exists());
+        let metadata = fs::metadata(&rejects.dir).unwrap();
+        assert_eq!(metadata.mode() & 0o777, 0o700);
+        assert!(rejects.claim(&dir.path().join("gone")).unwrap().is_none());
     }
 
     #[test]

@@ -144,7 +144,10 @@ impl Dataplane {
             pins,
         };
         dataplane.adopt()?;
-        dataplane.sync_clock(Instant(0))?;
+        // A kernel that has the time keeps it: whether a step is taken is decided by the daemon.
+        if dataplane.wall_offset_ns() == 0 {
+            dataplane.sync_clock(Instant(0))?;
+        }
         attach::sweep_links(&dataplane.pins)?;
         dataplane.update_links()?;
         Ok(dataplane)
@@ -309,10 +312,16 @@ impl Dataplane {
     pub fn sync_clock(&mut self, floor: Instant) -> Result<i64, DataplaneError> {
         let (unix_ns, boot_ns) = (sys::unix_ns(), sys::boot_ns());
         let floor_ns = u64::from(floor.0) * 1_000_000_000;
-        let known_ns = self.shared.state().wall_offset_ns.cast_signed();
-        let offset_ns = known_ns.max(unix_ns.max(floor_ns).wrapping_sub(boot_ns).cast_signed());
+        let offset_ns = self
+            .wall_offset_ns()
+            .max(unix_ns.max(floor_ns).wrapping_sub(boot_ns).cast_signed());
         self.shared.store_wall_offset(offset_ns.cast_unsigned());
         Ok(offset_ns)
+    }
+
+    /// Unix time less boot time, in nanoseconds, by which the kernel goes; 0: it was given none.
+    pub fn wall_offset_ns(&self) -> i64 {
+        self.shared.state().wall_offset_ns.cast_signed()
     }
 
     /// As [`Self::judge_packet`], for a packet that goes to no service; without the tier.

@@ -54,6 +54,7 @@ const FAILSAFE: Shape = Shape {
         ("limiter_entries", ABOVE),
         ("event_ring_kib", ABOVE),
         ("audit_segments", ABOVE),
+        ("confirm_unattended", ABOVE),
         ("pin_dir", ABOVE),
         ("state_dir", ABOVE),
         ("run_dir", ABOVE),

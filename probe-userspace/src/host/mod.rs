@@ -134,6 +134,9 @@ pub struct Host {
     pub no_generation_pass: bool,
     /// `audit_segments`: how many segments of the audit log are kept; absent: all.
     pub audit_segments: Option<u32>,
+    /// `confirm_unattended`: seconds within which the probes must confirm a policy that nobody waits for; absent: it needs no
+    /// confirmation.
+    pub confirm_unattended_s: Option<u32>,
     /// `pin_dir`, default `/sys/fs/bpf/cordon`.
     pub pin_dir: Option<Located<PathBuf>>,
     /// `state_dir`, default `/var/lib/cordon`.
@@ -201,6 +204,7 @@ const ROOT: Shape = Shape {
         Key::optional("limiter_entries"),
         Key::optional("event_ring_kib"),
         Key::optional("audit_segments"),
+        Key::optional("confirm_unattended"),
         Key::optional("pin_dir"),
         Key::optional("state_dir"),
         Key::optional("run_dir"),
@@ -283,6 +287,9 @@ const EVENT_RING_KIB: RangeInclusive<u32> = 64..=65_536;
 /// Segments of the audit log, of 8 MiB each: fewer would hardly hold a day.
 const AUDIT_SEGMENTS: RangeInclusive<u32> = 2..=1_000_000;
 
+/// Probes must hold for up to ten seconds; whoever waits for longer than an hour would have no other policy meanwhile.
+const CONFIRM_UNATTENDED_S: RangeInclusive<u32> = 10..=3600;
+
 /// Parses a host file. Gives all remarks in one pass; the host is `None` if any of them is an error.
 pub fn parse(file: &str, text: &str) -> (Option<Host>, Vec<Diagnostic>) {
     let readable = Readable::new(text);
@@ -338,6 +345,9 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
             .unwrap_or_default(),
         audit_segments: root.read(document, "audit_segments", |document, item| {
             number(document, item, AUDIT_SEGMENTS)
+        }),
+        confirm_unattended_s: root.read(document, "confirm_unattended", |document, item| {
+            number(document, item, CONFIRM_UNATTENDED_S)
         }),
         pin_dir: root.read(document, "pin_dir", absolute_path),
         state_dir: root.read(document, "state_dir", absolute_path),

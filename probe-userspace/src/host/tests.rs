@@ -16,6 +16,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(host.sizes, TableSizes::default());
     assert_eq!(host.dhcp_servers, []);
     assert_eq!(host.ssh_ports(), [22]);
+    assert_eq!(host.confirm_unattended_s, None);
     assert!(host.frame.icmp_error_pass && host.frame.martians_drop && !host.frame.inspect_inner);
 }
 
@@ -25,7 +26,7 @@ fn every_key_reaches_its_setting() {
         "icmp_error = \"drop\"\ninspect_inner = true\nmartians = \"pass\"\n\
          nat64_prefixes = [\"2001:db8::/32\", \"2001:67c:64::/96\"]\n\
          dhcp_servers = [\"192.0.2.2\", \"2001:db8::2\"]\nssh_ports = [22, 2222]\negress = \"clsact\"\n\
-         flow_entries = 1024\nlimiter_entries = 4_194_304\nevent_ring_kib = 64\n",
+         flow_entries = 1024\nlimiter_entries = 4_194_304\nevent_ring_kib = 64\nconfirm_unattended = 120\n",
     );
     assert!(!host.frame.icmp_error_pass && !host.frame.martians_drop && host.frame.inspect_inner);
     let prefixes: Vec<String> = host
@@ -42,6 +43,7 @@ fn every_key_reaches_its_setting() {
         .collect();
     assert_eq!(servers, ["192.0.2.2", "2001:db8::2"]);
     assert_eq!(host.ssh_ports(), [22, 2222]);
+    assert_eq!(host.confirm_unattended_s, Some(120));
     assert_eq!(host.egress, EgressHook::Clsact);
     assert_eq!(
         host.sizes,

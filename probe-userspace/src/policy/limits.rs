@@ -12,8 +12,10 @@ pub const MAX_ORDERS: usize = 1024;
 pub const MAX_RULES: usize = 4096;
 /// Most `[[group]]` tables of a policy.
 pub const MAX_GROUPS: usize = 1024;
-/// Most prefixes of a policy, over all its lists.
-pub const MAX_LISTED_PREFIXES: usize = 500_000;
+/// Most prefixes of one family of a policy, over all its lists: as many as a table of the kernel holds.
+pub const MAX_LISTED_PREFIXES: usize = probe_common::limits::MAX_PREFIXES as usize;
+/// Most `[[allow]]`, `[[deny]]` and `[[exemption]]` tables of a policy, of each.
+pub const MAX_ENTRIES: usize = 500_000;
 /// Most elements of a list in a `[[service]]`.
 pub const MAX_SERVICE_ELEMENTS: usize = 256;
 /// Largest `packets_per_s`: a packet then costs 100 ns, and rounding is below one percent.

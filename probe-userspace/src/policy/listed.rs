@@ -57,6 +57,7 @@ pub(super) struct Listed<'a, 'n> {
     meanings: Vec<Meaning>,
     /// The index of its meaning, and the node that brought it.
     prefixes: HashMap<IpNet, (usize, Node<'a>)>,
+    n_v4: usize,
 }
 
 impl<'a, 'n> Listed<'a, 'n> {
@@ -66,7 +67,17 @@ impl<'a, 'n> Listed<'a, 'n> {
             named,
             meanings: Vec::new(),
             prefixes: HashMap::new(),
+            n_v4: 0,
         }
+    }
+
+    /// Whether one more of this family is too many.
+    fn is_full(&self, prefix: IpNet) -> bool {
+        let n_prefixes = match prefix {
+            IpNet::V4(_) => self.n_v4,
+            IpNet::V6(_) => self.prefixes.len() - self.n_v4,
+        };
+        n_prefixes == MAX_LISTED_PREFIXES
     }
 
     /// The prefixes of the list that an entry names, without those that are not to be used, which are reported.
@@ -89,9 +100,9 @@ impl<'a, 'n> Listed<'a, 'n> {
         let place = document.place(item.node);
         let mut prefixes = Vec::with_capacity(list.len());
         for prefix in list {
-            if self.prefixes.len() == MAX_LISTED_PREFIXES {
+            if self.is_full(*prefix) {
                 let message = format!(
-                    "with this list there are more than {MAX_LISTED_PREFIXES} prefixes in all lists together"
+                    "with this list there are more than {MAX_LISTED_PREFIXES} prefixes of one family in all lists together"
                 );
                 document.error(item.node, message, "aggregate adjacent prefixes");
                 return None;
@@ -138,10 +149,10 @@ impl<'a, 'n> Listed<'a, 'n> {
         prefix: &Located<IpNet>,
         meaning_idx: usize,
     ) -> bool {
-        if self.prefixes.len() == MAX_LISTED_PREFIXES {
+        if self.is_full(prefix.value) {
             document.error(
                 node,
-                format!("more than {MAX_LISTED_PREFIXES} prefixes in all lists together"),
+                format!("more than {MAX_LISTED_PREFIXES} prefixes of one family in all lists together"),
                 "aggregate adjacent prefixes",
             );
             return false;
@@ -152,6 +163,7 @@ impl<'a, 'n> Listed<'a, 'n> {
         }
         let Some((first_idx, first_node)) = self.prefixes.get(&prefix.value).copied() else {
             self.prefixes.insert(prefix.value, (meaning_idx, node));
+            self.n_v4 += usize::from(matches!(prefix.value, IpNet::V4(_)));
             return true;
         };
         let first = &self.meanings[first_idx];

@@ -6,7 +6,7 @@ use super::{
     Deny, Exemption, Located, NamedLists, Phase, PrefixList,
     action::Actions,
     document::{Document, Node},
-    limits::MAX_LISTED_PREFIXES,
+    limits::MAX_ENTRIES,
     listed::{ListKind, Listed, Meaning},
     parse::ABOVE_ALL_TABLES,
     phase::read_phases,
@@ -135,7 +135,7 @@ fn read_prefix_lists<'a>(
     listed: &mut Listed<'a, '_>,
 ) -> Vec<PrefixList> {
     let mut lists = Vec::new();
-    for item in root.tables(document, key, shape.label, MAX_LISTED_PREFIXES) {
+    for item in root.tables(document, key, shape.label, MAX_ENTRIES) {
         let Some(table) = Table::open(document, item, shape) else {
             continue;
         };
@@ -167,7 +167,7 @@ fn read_exemptions<'a>(
     listed: &mut Listed<'a, '_>,
 ) -> Vec<Exemption> {
     let mut exemptions = Vec::new();
-    for item in root.tables(document, "exemption", "[[exemption]]", MAX_LISTED_PREFIXES) {
+    for item in root.tables(document, "exemption", "[[exemption]]", MAX_ENTRIES) {
         let Some(table) = Table::open(document, item, &EXEMPTION) else {
             continue;
         };

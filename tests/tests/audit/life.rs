@@ -217,6 +217,13 @@ fn counters_outlive_generations_and_daemons() {
         .find(|row| row[0] == "policy_drop");
     assert_eq!(row.unwrap()[1], "RU", "{last:#}");
     assert_eq!(row.unwrap()[2].as_u64(), Some(before), "{last:#}");
+    // Right after the record.
+    for _ in 0..400 {
+        if cordon.dir().join("state/counters.json").exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     cordon.kill().unwrap();
     cordon.run().unwrap();
     assert_eq!(
@@ -224,6 +231,36 @@ fn counters_outlive_generations_and_daemons() {
         before,
         "what a retired generation dropped is not forgotten"
     );
+}
+
+/// Five minutes, so only in the long run.
+#[test]
+fn the_counters_of_a_generation_in_force_are_persisted_every_five_minutes() {
+    if std::env::var_os("CORDON_TEST_FULL").is_none() {
+        return;
+    }
+    let edge = edge();
+    let cordon = Cordon::start(&edge.lab, &edge.host).unwrap();
+    cordon.apply(&policy("one")).unwrap();
+    cordon.wait_attached().unwrap();
+    edge.lab.reach_from("81.0.7.7".parse().unwrap()).unwrap();
+    let of_event = |name: &str| {
+        let records = records(&audit_dir(&cordon)).into_iter();
+        records
+            .filter(|record| record.event_name() == name)
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..360 {
+        if !of_event("counters").is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    let (start, counters) = (of_event("start"), of_event("counters"));
+    assert_eq!(counters[0].what["generation"], cordon.generation().unwrap());
+    let after_s = (counters[0].mono_ms - start[0].mono_ms) / 1000;
+    println!("counters were persisted after {after_s} s");
+    assert!((299..=310).contains(&after_s), "after {after_s} s");
 }
 
 /// Runs a verb as a user who may do nothing but read.

@@ -278,6 +278,38 @@ fn a_clock_that_is_behind_revives_nothing() {
     assert_eq!(met(), Some(Outcome::Blocked));
 }
 
+/// As after a step far ahead that NTP may take back: nothing ends by it at once, also with another daemon. A boot takes it.
+#[test]
+fn a_clock_that_jumps_far_ahead_ends_nothing_at_once() {
+    let edge = edge();
+    let mut cordon = Cordon::new(&edge.lab, &edge.host).unwrap();
+    cordon.run_up_longer(200_000).unwrap();
+    cordon.apply(BLOCK_LIST).unwrap();
+    restart(&mut cordon);
+    assert!(
+        problems(&cordon).contains("set 2 days ahead"),
+        "{}",
+        problems(&cordon)
+    );
+    let until = Instant(Instant::now().0 - 100_000);
+    cordon
+        .apply(&format!(
+            "{BLOCK_LIST}[[allow]]\nprefixes = [\"81.0.7.0/24\"]\nreason = \"visit\"\nuntil = {until}\n"
+        ))
+        .unwrap();
+    cordon.wait_attached().unwrap();
+    let met = || edge.lab.reach(&[RU.parse().unwrap()]).unwrap()[0].uniform();
+    for _ in 0..2 {
+        assert_eq!(met(), Some(Outcome::Passed), "the kernel");
+        assert_eq!(judged(&cordon, RU), 0, "the daemon");
+        restart(&mut cordon);
+    }
+    restart_without_pins(&mut cordon);
+    cordon.wait_attached().unwrap();
+    assert_eq!(problems(&cordon), "");
+    assert_eq!((met(), judged(&cordon, RU)), (Some(Outcome::Blocked), 10));
+}
+
 #[test]
 fn what_a_daemon_that_died_had_written_and_not_used_is_removed() {
     let edge = edge();

@@ -187,6 +187,31 @@ fn a_bundle_that_ended_by_what_was_seen_is_refused_whatever_the_clock_says() {
     assert_eq!(value["reason"], "expired", "{value:#}");
 }
 
+/// As after a boot with a clock that is behind, and as after a step back: what had ended by the host's time has ended.
+#[test]
+fn a_clock_that_is_set_back_brings_no_ended_bundle_back() {
+    let edge = edge();
+    let mut cordon = managed(&edge, &["one"]);
+    accepted(&cordon, &Issue::new(1, &drops(&["RU"])));
+    cordon.kill().unwrap();
+    let now = Instant::now().0;
+    fs::write(
+        cordon.dir().join("state/clock"),
+        format!("{}\n", Instant(now + 3600)),
+    )
+    .unwrap();
+    cordon.run().unwrap();
+    let ended = Issue {
+        expires: Instant(now + 1800),
+        ..Issue::new(2, &drops(&["NL"]))
+    };
+    let value = push(&cordon, &ended.write(&cordon));
+    assert_eq!(value["reason"], "expired", "{value:#}");
+    assert!(problems(&cordon).contains("behind"), "{}", problems(&cordon));
+    let later = push(&cordon, &Issue::new(2, &drops(&["NL"])).write(&cordon));
+    assert_eq!(later["outcome"], "accepted", "{later:#}");
+}
+
 #[test]
 fn a_push_that_must_be_confirmed_reverts_and_can_be_pushed_again() {
     let edge = edge();

@@ -1,4 +1,10 @@
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{PermissionsExt as _, symlink},
+};
+
+use integration_tests::lab::INTERNET_V4;
 
 use super::*;
 
@@ -107,6 +113,73 @@ fn what_lies_there_at_the_start_is_taken_and_a_directory_for_everybody_is_not_re
         status["problems"].to_string().contains("chmod o-w")
     });
     assert_eq!(after["bundle"]["revision"], 1, "{after:#}");
+}
+
+/// Nobody waits for it: where the host file asks for it, the probes say whether it stays.
+#[test]
+fn what_is_moved_in_is_confirmed_by_the_probes_where_the_host_file_says_so() {
+    let mut edge = edge();
+    edge.host.settings += &format!("confirm_unattended = 12\n[[probe]]\ntcp = \"{INTERNET_V4}:8081\"\n");
+    let listener = edge
+        .lab
+        .internet
+        .run(|| TcpListener::bind((INTERNET_V4, 8081)))
+        .unwrap();
+    let cordon = managed(&edge, &["one"]);
+    accepted(&cordon, &Issue::new(1, &drops(&["RU", "NL"])));
+    cordon.wait_attached().unwrap();
+    let arrives = |revision, countries: &[&str]| {
+        let name = format!("edge-{revision}.cordon");
+        let bytes = Issue::new(revision, &drops(countries)).bytes(&["one"]);
+        move_in(&cordon, &name, &bytes);
+        wait(&cordon, "it waits", |status| {
+            status["bundle"]["revision"] == revision && !status["confirm_left_s"].is_null()
+        });
+    };
+    arrives(2, &["RU"]);
+    wait(&cordon, "it is confirmed", |status| {
+        status["confirm_left_s"].is_null()
+    });
+    assert_eq!(status(&cordon)["bundle"]["revision"], 2);
+    arrives(3, &["NL"]);
+    drop(listener);
+    let after = wait(&cordon, "it is reverted", |status| {
+        status["reverted"] == true && status["bundle"]["revision"] == 2
+    });
+    assert!(after["problems"].to_string().contains("8081"), "{after:#}");
+    assert_eq!((judged(&cordon, RU), judged(&cordon, NL)), (10, 0));
+}
+
+#[test]
+fn the_directories_are_made_again_when_somebody_removed_them() {
+    let edge = edge();
+    let cordon = managed(&edge, &["one"]);
+    accepted(&cordon, &Issue::new(3, &drops(&["RU"])));
+    let rejected = cordon.dir().join("state/rejected");
+    fs::remove_dir_all(&rejected).unwrap();
+    move_in(
+        &cordon,
+        "old.cordon",
+        &Issue::new(2, &drops(&["NL"])).bytes(&["one"]),
+    );
+    wait_gone(&cordon, "old.cordon");
+    assert_eq!(reason(&cordon, "old.cordon"), "older-revision");
+    assert_eq!(
+        fs::metadata(&rejected).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    assert_eq!(problems(&cordon), "");
+
+    let incoming = cordon.dir().join("state/incoming");
+    fs::remove_dir_all(&incoming).unwrap();
+    wait(&cordon, "it is there again", |_| incoming.exists());
+    move_in(
+        &cordon,
+        "edge-4.cordon",
+        &Issue::new(4, &drops(&["NL"])).bytes(&["one"]),
+    );
+    wait(&cordon, "it is taken", |status| status["bundle"]["revision"] == 4);
+    wait(&cordon, "all is well", |status| status["state"] == "ok");
 }
 
 /// Something that is wrong on the host holds up no other bundle, and the bundle stays.

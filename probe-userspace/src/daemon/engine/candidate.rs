@@ -13,7 +13,7 @@ use crate::{
     daemon::{
         Refusal,
         accepted_geo::{AcceptedGeo, GeoStore},
-        api::{PushOutcome, PushQuery, SourceRow},
+        api::{PushOutcome, SourceRow},
         fetch::{Candidate, Taken},
         problems::Topic,
     },
@@ -77,10 +77,7 @@ impl Engine {
                 "a policy waits for confirmation, or nobody signed it: the bundle is taken after that",
             ));
         }
-        let query = PushQuery {
-            file: file.to_owned(),
-            ..PushQuery::default()
-        };
+        let query = self.unattended(file);
         let pushed = self.push_envelope(&query, envelope, &Actor::Daemon)?;
         Ok(match pushed.outcome {
             PushOutcome::Accepted => Taken::Accepted,

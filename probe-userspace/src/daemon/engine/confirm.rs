@@ -33,6 +33,8 @@ impl Engine {
             }));
         }
         self.dataplane.confirm().map_err(Refusal::failed)?;
+        // Before anything else: to a daemon that dies here, the policy would be one that nobody confirmed.
+        let promoted = self.store.promote_pending();
         self.previous = self.fallback.take();
         self.stop_probing();
         let policy = self.in_force.as_ref().map_or_else(
@@ -46,7 +48,7 @@ impl Engine {
             policy: policy.name.clone(),
         };
         self.record(actor, &event);
-        self.store.promote_pending().map_err(|error| {
+        promoted.map_err(|error| {
             self.problems.set(
                 Topic::StoredPolicy,
                 format!("the confirmed policy is not stored: {error:#}"),

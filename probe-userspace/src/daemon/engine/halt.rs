@@ -263,7 +263,7 @@ impl Engine {
         }
         if let Err(refusal) = resumed {
             return Err(Refusal {
-                has_acted: request.service.is_none(),
+                has_acted: ended.is_some(),
                 error: match &ended {
                     Some(_) => format!(
                         "the host is resumed, but services are still halted: {}",

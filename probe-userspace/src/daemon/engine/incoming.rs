@@ -45,6 +45,17 @@ impl Engine {
             .note(Topic::Incoming, "bundles are not taken", result);
     }
 
+    /// What is asked for with a bundle that comes by itself.
+    pub(super) fn unattended(&self, file: &str) -> PushQuery {
+        let confirm_s = self.settings.host.confirm_unattended_s;
+        PushQuery {
+            file: file.to_owned(),
+            confirm_s: confirm_s.map(u64::from),
+            confirm_auto: confirm_s.is_some(),
+            ..PushQuery::default()
+        }
+    }
+
     /// Without the directory, nothing can be taken.
     fn note_incoming(&mut self, result: anyhow::Result<()>) {
         if result.is_err() {
@@ -68,10 +79,7 @@ impl Engine {
                 refusal
             }
             Ok(bytes) => {
-                let query = PushQuery {
-                    file: file.clone(),
-                    ..PushQuery::default()
-                };
+                let query = self.unattended(&file);
                 let result = self.push(Upload { query, bytes }, &Actor::Daemon);
                 match &result {
                     Ok(pushed) => {

@@ -19,6 +19,7 @@ use crate::{
         accepted_geo::{AcceptedGeo, GeoStore},
         api::{BundleRef, Ended, PushOutcome, PushQuery, Pushed},
         fetch::Taken,
+        memory,
         problems::Topic,
         store::{Origin, StoredPolicy},
     },
@@ -157,6 +158,9 @@ impl Engine {
             // That is no fault of the bundle.
             Err(refusal) => return Err(refusal.clone()),
         };
+        // That, too, is no fault of the bundle.
+        let needed = bundle::bytes_to_read(file, envelope, &trust).map_err(rejected)?;
+        memory::check_reading(needed, memory::available())?;
         let (bundle, votes) = bundle::open(file, envelope, &trust).map_err(rejected)?;
         let signers = signers(&votes, bundle.digest);
         actor.clone_from(&signers);

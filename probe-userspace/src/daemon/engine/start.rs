@@ -22,12 +22,12 @@ impl Engine {
             Ok(n_files) => tracing::info!(n_files, "removed what an interrupted write left"),
             Err(error) => tracing::warn!("{error:#}"),
         }
+        self.take_up_clock();
         self.take_up_state();
         self.start_audit();
         self.restore_counters();
         self.look_at_trust();
         self.make_incoming();
-        self.sync_clock();
         self.set_failsafe();
         self.look_at_network();
         self.look_at_endpoints();

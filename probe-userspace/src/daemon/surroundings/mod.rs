@@ -63,13 +63,12 @@ impl Surroundings {
         let connected = connections.iter().flat_map(|text| parse_tcp(text, ssh_ports));
         let connected: Vec<IpAddr> = connected.map(|address| address.to_canonical()).collect();
         if !connected.is_empty() {
-            let sessions: Vec<IpAddr> = session::peers(root)
-                .into_iter()
-                .map(|address| address.to_canonical())
-                .collect();
-            let (peers, strangers): (Vec<_>, Vec<_>) = connected
-                .into_iter()
-                .partition(|address| sessions.contains(address));
+            let sessions: Option<Vec<IpAddr>> = session::peers(root)
+                .map(|peers| peers.into_iter().map(|address| address.to_canonical()).collect());
+            // Where nobody can tell, no one is cut off.
+            let has_logged_in =
+                |address: &IpAddr| sessions.as_ref().is_none_or(|peers| peers.contains(address));
+            let (peers, strangers): (Vec<_>, Vec<_>) = connected.into_iter().partition(has_logged_in);
             found.add(Role::SshPeer, peers);
             found.add(Role::SshStranger, strangers);
         }
@@ -140,6 +139,20 @@ mod tests {
         );
         assert_eq!(peer(""), None);
         assert_eq!(peer("UNKNOWN 1 2 3"), None);
+    }
+
+    #[test]
+    fn whoever_is_connected_counts_as_a_peer_where_nobody_can_tell() {
+        let root = tempfile::tempdir().unwrap();
+        let net = root.path().join("proc/net");
+        fs::create_dir_all(&net).unwrap();
+        let line = "0: 010200C0:0016 097100CB:C55A 01 00000000:00000000 00:00000000 00000000 0 0 1 1 0 20 4 30 10 -1";
+        fs::write(net.join("tcp"), format!("sl local rem st\n{line}\n")).unwrap();
+        let role = || Surroundings::read(root.path(), &[22]).addresses;
+        let address = "203.0.113.9".parse().unwrap();
+        assert_eq!(role(), [(address, Role::SshPeer)]);
+        fs::create_dir_all(root.path().join("run/systemd/sessions")).unwrap();
+        assert_eq!(role(), [(address, Role::SshStranger)]);
     }
 
     #[test]

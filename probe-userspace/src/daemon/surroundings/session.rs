@@ -16,8 +16,25 @@ const UTMP_ADDRESS: std::ops::Range<usize> = 348..364;
 /// `USER_PROCESS`.
 const UTMP_USER: [u8; 2] = 7i16.to_ne_bytes();
 
-/// Addresses from which somebody has logged in, by what the system under `root` says.
-pub(super) fn peers(root: &Path) -> Vec<IpAddr> {
+/// The PID namespace that the system was booted with (`PROC_PID_INIT_INO`, include/linux/proc_ns.h): of its processes
+/// none is hidden.
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Addresses from which somebody has logged in, by what the system under `root` says. `None`: nothing there could say it,
+/// as in a container that shares only the network of its host.
+pub(super) fn peers(root: &Path) -> Option<Vec<IpAddr>> {
+    // What nobody writes to is empty.
+    let has_records = |path: &str| fs::metadata(root.join(path)).is_ok_and(|metadata| metadata.len() > 0);
+    let is_first = || {
+        fs::read_link(root.join("proc/self/ns/pid")).is_ok_and(|name| name.as_os_str() == FIRST_PID_NAMESPACE)
+            && fs::read(root.join("proc/1/environ")).is_ok()
+    };
+    let has_logind = || root.join("run/systemd/sessions").exists();
+    let can_tell = has_logind() || has_records("run/utmp") || has_records("var/run/utmp") || is_first();
+    can_tell.then(|| known(root))
+}
+
+fn known(root: &Path) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for path in entries(&root.join("run/systemd/sessions")) {
         found.extend(
@@ -93,6 +110,26 @@ mod tests {
         assert_eq!(parse_session(&session("active")), Some(address("203.0.113.9")));
         assert_eq!(parse_session(&session("closing")), None);
         assert_eq!(parse_session("UID=0\nREMOTE=0\nSTATE=active\n"), None);
+    }
+
+    #[test]
+    fn who_has_logged_in_is_not_known_where_nobody_could_say_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |path: &str| root.path().join(path);
+        for dir in ["run", "proc/1", "proc/self/ns"] {
+            fs::create_dir_all(path(dir)).unwrap();
+        }
+        fs::write(path("run/utmp"), "").unwrap();
+        assert_eq!(peers(root.path()), None, "an utmp that nobody writes to");
+        std::os::unix::fs::symlink("pid:[4026532205]", path("proc/self/ns/pid")).unwrap();
+        fs::write(path("proc/1/environ"), "").unwrap();
+        assert_eq!(peers(root.path()), None, "processes of a container");
+        fs::remove_file(path("proc/self/ns/pid")).unwrap();
+        std::os::unix::fs::symlink(FIRST_PID_NAMESPACE, path("proc/self/ns/pid")).unwrap();
+        assert_eq!(peers(root.path()), Some(Vec::new()), "all processes");
+        fs::remove_file(path("proc/self/ns/pid")).unwrap();
+        fs::create_dir_all(path("run/systemd/sessions")).unwrap();
+        assert_eq!(peers(root.path()), Some(Vec::new()), "logind");
     }
 
     #[test]
