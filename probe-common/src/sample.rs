@@ -1,6 +1,6 @@
 //! What the side-effect-free sample program takes and returns.
 
-use crate::{shared::shared, verdict::Verdict};
+use crate::{Action, Decision, Reason, shared::shared, verdict::Verdict};
 
 shared! {
     /// Stands before the frame in the input of the sample program: the state that the judgement must assume,
@@ -24,39 +24,48 @@ shared! {
 pub struct SampleVerdict(pub u32);
 
 impl SampleVerdict {
-    /// Packs a verdict: action in bits 0-2, reason in 3-9, tier in 10-15, class in 16-31.
+    /// Packs a verdict, and of the decision what is not in it: action in bits 0-2, reason in 3-8, 9 whether it holds for
+    /// both directions, tier in 10-15, class in 16-31.
     #[inline(always)]
-    pub const fn pack(verdict: Verdict, tier: u8) -> Self {
+    pub const fn pack(verdict: Verdict, decision: Decision) -> Self {
         Self(
             verdict.action as u32
                 | (verdict.reason as u32) << 3
-                | (tier as u32 & 0x3f) << 10
+                | (decision.is_both() as u32) << 9
+                | (decision.tier() as u32 & 0x3f) << 10
                 | (verdict.class as u32) << 16,
         )
     }
 
-    /// Unpacks a verdict and its tier; `None` if the bits name no action or reason.
-    pub const fn unpack(self) -> Option<(Verdict, u8)> {
-        let action = crate::Action::from_code((self.0 & 7) as u8);
-        let reason = crate::Reason::from_code((self.0 >> 3 & 0x7f) as u8);
-        match (action, reason) {
-            (Some(action), Some(reason)) => Some((
-                Verdict {
-                    action,
-                    reason,
-                    class: (self.0 >> 16) as u16,
-                },
-                (self.0 >> 10 & 0x3f) as u8,
-            )),
-            _ => None,
-        }
+    /// Unpacks a verdict and the decision, which has the verdict's action; `None` if the bits name no action or reason.
+    pub const fn unpack(self) -> Option<(Verdict, Decision)> {
+        let action = Action::from_code((self.0 & 7) as u8);
+        let reason = Reason::from_code((self.0 >> 3 & 0x3f) as u8);
+        let (Some(action), Some(reason)) = (action, reason) else {
+            return None;
+        };
+        let decision = Decision::with_tier(action, (self.0 >> 10 & 0x3f) as u8);
+        let verdict = Verdict {
+            action,
+            reason,
+            class: (self.0 >> 16) as u16,
+        };
+        Some(if self.0 >> 9 & 1 == 1 {
+            (verdict, decision.both())
+        } else {
+            (verdict, decision)
+        })
     }
 }
+
+const _: () = assert!(
+    Reason::ALL.len() <= 64,
+    "a sample's verdict has six bits for the reason"
+);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, Reason};
 
     #[test]
     fn a_verdict_comes_back_whole() {
@@ -66,7 +75,11 @@ mod tests {
                 reason: *reason,
                 class: 65_535,
             };
-            assert_eq!(SampleVerdict::pack(verdict, 63).unpack(), Some((verdict, 63)));
+            let decision = Decision::with_tier(Action::Reject, 63);
+            for decision in [decision, decision.both()] {
+                let packed = SampleVerdict::pack(verdict, decision);
+                assert_eq!(packed.unpack(), Some((verdict, decision)));
+            }
         }
         assert_eq!(SampleVerdict(u32::MAX).unpack(), None);
     }

@@ -303,7 +303,7 @@ fn read_within<const N: usize>(ctx: &XdpContext, offset: u32, end: u32) -> Optio
 
 /// Where the packet ends by its own length.
 #[inline(always)]
-fn end(ctx: &XdpContext, facts: &Facts) -> u32 {
+pub(crate) fn end(ctx: &XdpContext, facts: &Facts) -> u32 {
     let start = u32::from(facts.ip_offset);
     if facts.version == 4 {
         // The total length.

@@ -24,7 +24,7 @@ use integration_tests::{
     scratch::Scratch,
     test_run::{XDP_DROP, XDP_PASS, action_for},
 };
-use probe_common::{Action, ClassValue, map_name};
+use probe_common::{Action, ClassValue, Decision, map_name};
 
 const RU: &str = "11.0.0.1";
 const RU_V6: &str = "2a00:11::1";
@@ -137,6 +137,20 @@ fn a_corrupted_cell_or_override_is_not_published() {
     assert!(
         matches!(dataplane.verify(staged), Err(DataplaneError::Unverified { .. })),
         "a deny that is missing"
+    );
+
+    let both = policy.replace("action = \"drop\"", "action = \"drop\"\ndirection = \"both\"");
+    assert_ne!(both, policy);
+    let staged = dataplane
+        .stage(&images::image(&both, &location).unwrap())
+        .unwrap();
+    let map = Map::Array(MapData::from_pin(staged.dir().join(map_name::MATRIX)).unwrap());
+    let mut matrix: aya::maps::Array<_, u32> = map.try_into().unwrap();
+    assert_eq!(matrix.get(&ru, 0).unwrap(), u32::from(Decision::DROP.both().0));
+    matrix.set(ru, u32::from(Decision::DROP.0), 0).unwrap();
+    assert!(
+        matches!(dataplane.verify(staged), Err(DataplaneError::Unverified { .. })),
+        "a cell that leaves the other direction alone"
     );
 
     assert!(

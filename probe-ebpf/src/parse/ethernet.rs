@@ -41,7 +41,7 @@ const INNER_VLAN_MAX_DEPTH: usize = 2;
 
 /// Whether a VLAN tag begins with this type.
 #[inline(always)]
-const fn is_vlan_tag(ethertype: u16) -> bool {
+pub(crate) const fn is_vlan_tag(ethertype: u16) -> bool {
     matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_QINQ_OLD)
 }
 
@@ -246,19 +246,31 @@ fn without_ethertype(ctx: &XdpContext, offset: usize) -> Reason {
     }
 }
 
-/// Where the IP header of a frame inside a tunnel is, and whether it is IPv6. Offset 0: behind too many tags.
+/// The type of a frame inside a tunnel, and where what it means begins.
 #[inline(always)]
-pub(crate) fn inner_ethernet(ctx: &XdpContext, offset: usize) -> Option<(usize, bool)> {
-    let mut offset = offset + ETH_ADDRS_LEN;
-    for _ in 0..=INNER_VLAN_MAX_DEPTH {
-        let ethertype = u16::from_be_bytes(read_at(ctx, offset)?);
-        offset += ETHERTYPE_LEN;
+pub(crate) fn inner_ethernet(ctx: &XdpContext, offset: usize) -> Option<(usize, u16)> {
+    let ethertype = read_at(ctx, offset + ETH_ADDRS_LEN)?;
+    Some((
+        offset + ETH_ADDRS_LEN + ETHERTYPE_LEN,
+        u16::from_be_bytes(ethertype),
+    ))
+}
+
+/// The same behind tags, if there are any; it is one of a tag again if there are more than are read.
+#[inline(always)]
+pub(crate) fn behind_inner_tags(
+    ctx: &XdpContext,
+    mut offset: usize,
+    mut ethertype: u16,
+) -> Option<(usize, u16)> {
+    for _ in 0..INNER_VLAN_MAX_DEPTH {
         if !is_vlan_tag(ethertype) {
-            return Some((offset, is_ipv6_ethertype(ethertype)?));
+            break;
         }
-        offset += VLAN_TCI_LEN;
+        ethertype = u16::from_be_bytes(read_at(ctx, offset + VLAN_TCI_LEN)?);
+        offset += VLAN_TCI_LEN + ETHERTYPE_LEN;
     }
-    Some((0, false))
+    Some((offset, ethertype))
 }
 
 /// Whether an ethertype means IPv6; `None` if it does not mean IP.

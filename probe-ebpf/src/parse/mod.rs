@@ -12,7 +12,7 @@ use probe_common::{Action, Reason, Verdict};
 pub use address::Address;
 pub use embedded::judged;
 pub use ethernet::{Outermost, outermost_vlan};
-pub(crate) use ethernet::{inner_ethernet, is_ipv6_ethertype};
+pub(crate) use ethernet::{behind_inner_tags, inner_ethernet, is_ipv6_ethertype, is_vlan_tag};
 pub use ipv6::wire_source;
 
 use crate::packet::read_at;

@@ -169,12 +169,13 @@ impl Asked<'_> {
             live_profile: live.map(|entry| entry.value.profile),
             is_failsafe: false,
         };
-        let (verdict, tier) = judge(&judged, |profile| {
+        let (verdict, decision) = judge(&judged, |profile| {
             let profile = &self.meaning.profiles[usize::from(profile)];
             row.map_or(Decision::DROP, |row| {
                 self.meaning.decision(row, profile, class, at)
             })
         });
+        let tier = decision.tier();
         let is_met = (verdict.action, tier) == (test.expect.action(), test.expect.tier());
         // What opens a connection does not survive a drain.
         let is_drained = verdict.reason == Reason::PolicyDrain && test.expect == Decision::DROP;

@@ -210,7 +210,8 @@ impl Image {
         let rows = self.scopes.telling_rows().into_iter();
         rows.filter_map(|row| {
             let name = self.scopes.row_names.get(row as usize)?;
-            let there = self.decide_in_row(query, Some(row));
+            let (verdict, decision) = self.decide_in_row(query, Some(row));
+            let there = (verdict, decision.tier());
             (there != here).then(|| OtherService {
                 service: name.clone(),
                 action: there.0.action.name(),

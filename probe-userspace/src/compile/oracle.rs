@@ -98,15 +98,15 @@ pub(super) struct Judged<'a> {
     pub(super) is_failsafe: bool,
 }
 
-/// The verdict and the index of the tier that its parameters are in; `decision` is that of a profile's cell.
-pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (Verdict, u8) {
-    let verdict = |action, reason, tier| {
+/// The verdict, and the decision that it came from: its tier has the parameters. `decision` is that of a profile's cell.
+pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (Verdict, Decision) {
+    let verdict = |decision: Decision, reason| {
         let verdict = Verdict {
-            action,
+            action: decision.action(),
             reason,
             class: judged.class,
         };
-        (verdict, tier)
+        (verdict, decision)
     };
     let mut decided = decision(profile::ALL_ORDERS);
     let is_denied = judged.live_profile == Some(profile::DENY);
@@ -116,13 +116,19 @@ pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (
         } else {
             Reason::PolicyPass
         };
-        return verdict(Action::Pass, reason, 0);
+        return verdict(decided, reason);
     }
     if judged.is_failsafe {
-        return verdict(Action::Pass, Reason::Failsafe, 0);
+        return verdict(Decision::PASS, Reason::Failsafe);
     }
     if is_denied {
-        return verdict(Action::Drop, Reason::Deny, 0);
+        // A deny is about what comes in; what the orders say of the other direction stays.
+        let deny = if decided.is_both() {
+            Decision::DROP.both()
+        } else {
+            Decision::DROP
+        };
+        return verdict(deny, Reason::Deny);
     }
     if let Some(profile) = judged.live_profile {
         let eased = decision(profile);
@@ -140,7 +146,7 @@ pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (
         }
     }
     if decided.action() == Action::Pass {
-        return verdict(Action::Pass, Reason::Exempt, 0);
+        return verdict(decided, Reason::Exempt);
     }
     let reason = match decided.action() {
         Action::Pass => Reason::PolicyPass,
@@ -153,13 +159,19 @@ pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (
         Action::Reject => Reason::PolicyReject,
         Action::Drop => Reason::PolicyDrop,
     };
-    verdict(decided.action(), reason, decided.tier())
+    verdict(decided, reason)
 }
 
 impl Image {
     /// The verdict for a packet whose frame has nothing special about it, as the sample program must give it: what is
     /// decided, before it is carried out. With the tier that carries the parameters; 0: none.
     pub fn decide(&self, query: &Query<'_>) -> (Verdict, u8) {
+        let (verdict, decision) = self.sampled(query);
+        (verdict, decision.tier())
+    }
+
+    /// The same with the whole decision.
+    pub(crate) fn sampled(&self, query: &Query<'_>) -> (Verdict, Decision) {
         let row = self.scopes.row_of(&query.heading, query.address);
         self.decide_in_row(query, row)
     }
@@ -193,7 +205,7 @@ impl Image {
     }
 
     /// The verdict if the packet took this row; a set of services without a row drops.
-    pub(super) fn decide_in_row(&self, query: &Query<'_>, row: Option<u32>) -> (Verdict, u8) {
+    pub(super) fn decide_in_row(&self, query: &Query<'_>, row: Option<u32>) -> (Verdict, Decision) {
         let address = self.judged_source(query.address);
         let class = location_of(&self.location, address);
         let live = self.live_override(address, query.now);

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::{
     Heading,
-    services::{ServiceBox, TCP, Transport, UDP, set_of},
+    services::{DESTINATION_OPTIONS, ServiceBox, TCP, Transport, UDP, set_of},
 };
 
 /// Sets looked at before the policy is refused: far more than rows.
@@ -133,7 +133,8 @@ fn with_transport(heading: &Heading, transport: Transport) -> Heading {
         Transport::Protocol(protocol) => (Some(protocol), None),
         Transport::Port(protocol, port) => (Some(protocol), Some(port)),
         Transport::PortUnknown(protocol) => (Some(protocol), None),
-        Transport::Unknown => (None, None),
+        // In IPv6: nothing follows the header, so what would is hidden.
+        Transport::Unknown => (Some(DESTINATION_OPTIONS), None),
     };
     Heading {
         protocol,
@@ -149,12 +150,8 @@ fn offer(
     heading: Heading,
     transport: Transport,
 ) {
-    // A heading cannot say that its protocol is hidden.
-    if transport == Transport::Unknown {
-        return;
-    }
-    // Nor does an extension header end a packet.
-    if is_v6 && Transport::of(&heading, true) != transport {
+    // IPv4 hides no protocol; and in IPv6 an extension header hides the one of its own number.
+    if Transport::of(&heading, is_v6) != transport {
         return;
     }
     let examples = examples.entry(key).or_default();

@@ -37,8 +37,8 @@ pub struct Sample {
     pub address: IpAddr,
     /// Where it goes.
     pub heading: Heading,
-    /// What the oracle says, with the index of the tier.
-    pub expected: (Verdict, u8),
+    /// What the oracle says, with the decision: its tier and whether it holds for both directions.
+    pub expected: (Verdict, Decision),
 }
 
 /// Chooses the samples for publishing `image` after `previous`: every class, every override, the prefixes that
@@ -108,7 +108,7 @@ pub fn samples(image: &Image, previous: Option<&Image>, now: Instant) -> Vec<Sam
             };
             Sample {
                 address,
-                expected: image.decide(&query),
+                expected: image.sampled(&query),
                 heading: query.heading,
             }
         })

@@ -16,6 +16,8 @@ pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 /// RFC 3692 sets it apart for experiments: what a heading without a protocol is.
 const EXPERIMENT: u8 = 253;
+/// Extension header of IPv6 (RFC 8200 section 4.6).
+pub(super) const DESTINATION_OPTIONS: u8 = 60;
 
 /// One service: a box in the dimensions of a packet's heading. An empty list asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(super) enum Transport {
 impl Transport {
     /// The transport of a heading on the wire. An extension header that nothing follows hides the protocol.
     pub(super) fn of(heading: &Heading, is_v6: bool) -> Self {
-        const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
+        const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, DESTINATION_OPTIONS, 135, 139, 140];
         match (heading.protocol.unwrap_or(EXPERIMENT), heading.port) {
             (protocol @ (TCP | UDP), Some(port)) => Self::Port(protocol, port),
             (protocol @ (TCP | UDP), None) => Self::PortUnknown(protocol),

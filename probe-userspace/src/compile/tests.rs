@@ -391,7 +391,7 @@ fn samples_hold_every_class_override_and_changed_prefix() {
             runtime: &[],
         };
         assert_eq!(
-            sample.expected,
+            (sample.expected.0, sample.expected.1.tier()),
             naive::naive_verdict(
                 &policy,
                 &image.location,

@@ -346,7 +346,8 @@ impl Dataplane {
             with_shared: true,
             ifindex: ifname.and_then(|name| self.host.interface(name)).unwrap_or(0),
         };
-        sample::run(&generation.sample, address, heading, state)
+        let (verdict, decision) = sample::run(&generation.sample, address, heading, state)?;
+        Ok((verdict, decision.tier()))
     }
 
     /// Opens the ring that programs write events to.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use probe_common::{SampleHeader, SampleVerdict, Verdict};
+use probe_common::{Decision, SampleHeader, SampleVerdict, Verdict};
 
 use super::{DataplaneError, sys};
 use crate::{compile::Heading, instant::Instant};
@@ -43,13 +43,13 @@ pub struct State {
     pub ifindex: u32,
 }
 
-/// Runs one sample: the verdict and the tier.
+/// Runs one sample: the verdict, and the decision that it came from.
 pub fn run(
     program: &Xdp,
     address: IpAddr,
     heading: &Heading,
     state: State,
-) -> Result<(Verdict, u8), DataplaneError> {
+) -> Result<(Verdict, Decision), DataplaneError> {
     let header = SampleHeader {
         now_s: state.now.0,
         halted_until_s: state.halted_until_s,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use aya::programs::Xdp;
-use probe_common::{FOREVER, Stages, Verdict};
+use probe_common::{Decision, FOREVER, Stages, Verdict};
 
 use super::{
     DataplaneError,
@@ -42,7 +42,7 @@ pub fn verify(
     let mut compared = Compared::default();
     let mut n_wrong = 0;
     let mut first = String::new();
-    let mut check = |address: IpAddr, heading: &Heading, now: Instant, expected: (Verdict, u8)| {
+    let mut check = |address: IpAddr, heading: &Heading, now: Instant, expected: (Verdict, Decision)| {
         let ifindex = match heading.interface.as_deref() {
             None => 0,
             Some(name) => match interface(name) {
@@ -86,7 +86,7 @@ pub fn verify(
                     failsafe: &[],
                     runtime: &[],
                 };
-                check(*address, heading, instant, image.decide(&query))?;
+                check(*address, heading, instant, image.sampled(&query))?;
             }
         }
     }

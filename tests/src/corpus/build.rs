@@ -31,6 +31,8 @@ pub mod number {
     pub const MPLS_MULTICAST: u16 = 0x8848;
     /// EtherType of bridged Ethernet in GRE and Geneve.
     pub const BRIDGED: u16 = 0x6558;
+    /// EtherType of packets that a router redirects to a cache (WCCP), in GRE.
+    pub const WCCP: u16 = 0x883e;
     /// Protocol ICMP.
     pub const ICMP: u8 = 1;
     /// Protocol IPv4 in IP.

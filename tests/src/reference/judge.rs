@@ -10,6 +10,7 @@ use super::{
     embedded, link,
     net::{self, Packet},
     policy::{Decision, Policy, TargetState},
+    tunnel::{self, Inside, is_tunnel},
 };
 use crate::corpus::places::{NETWORKS, Place};
 
@@ -128,14 +129,12 @@ impl Reference {
         if !self.options.inspect_inner {
             return Reason::TunnelUninspected;
         }
-        let may_be_in_the_next = packet.is_fragment && !packet.is_later_fragment;
-        match inner_source(packet) {
-            Ok(Some(source)) if !self.policy.is_about(packet, vlan) || self.passes_inside(source) => {
+        match tunnel::inside(packet) {
+            Inside::Source(source) if !self.policy.is_about(packet, vlan) || self.passes_inside(source) => {
                 Reason::PolicyPass
             }
-            Ok(Some(_)) | Err(TooManyTags) => Reason::TunnelInner,
-            Ok(None) if may_be_in_the_next => Reason::TunnelInner,
-            Ok(None) => Reason::TunnelUninspected,
+            Inside::Source(_) | Inside::Hidden => Reason::TunnelInner,
+            Inside::Nothing => Reason::TunnelUninspected,
         }
     }
 
@@ -276,7 +275,7 @@ fn is_dhcp_request(packet: &Packet<'_>) -> bool {
         && packet.destination == Ipv4Addr::BROADCAST
         && packet.protocol == Some(17)
         && !packet.has_options
-        && udp_port(packet) == Some(67)
+        && packet.udp_port() == Some(67)
 }
 
 /// Messages without which path MTU discovery and traceroute fail (RFC 4890, 4.3.1), in one piece.
@@ -288,90 +287,6 @@ fn is_icmp_error(packet: &Packet<'_>) -> bool {
         (true, 1) => matches!(message, [3, 4, ..] | [11, _, ..]),
         (false, 58) => matches!(message, [1..=4, ..]),
         _ => false,
-    }
-}
-
-const IPIP: u8 = 4;
-const SIX_IN_FOUR: u8 = 41;
-const GRE: u8 = 47;
-/// EtherType of an Ethernet frame (transparent Ethernet bridging).
-const BRIDGED: u16 = 0x6558;
-const UDP: u8 = 17;
-const VXLAN_PORT: u16 = 4789;
-const GENEVE_PORT: u16 = 6081;
-
-fn is_tunnel(packet: &Packet<'_>) -> bool {
-    match packet.protocol {
-        Some(IPIP | SIX_IN_FOUR | GRE) => packet.source.is_ipv4() || !packet.is_later_fragment,
-        Some(UDP) => matches!(udp_port(packet), Some(VXLAN_PORT | GENEVE_PORT)),
-        _ => false,
-    }
-}
-
-/// The destination port of what says it is UDP, also behind the packet's own end.
-fn udp_port(packet: &Packet<'_>) -> Option<u16> {
-    match packet.payload()? {
-        [_, _, high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
-        _ => None,
-    }
-}
-
-/// A frame inside has more tags than are read.
-struct TooManyTags;
-
-/// The source of the packet inside a tunnel; `None`: there is none to read.
-fn inner_source(packet: &Packet<'_>) -> Result<Option<IpAddr>, TooManyTags> {
-    let (Some(payload), Some(protocol)) = (packet.payload(), packet.protocol) else {
-        return Ok(None);
-    };
-    let (ether_type, rest) = match protocol {
-        IPIP => (0x0800, Some(payload)),
-        SIX_IN_FOUR => (0x86dd, Some(payload)),
-        GRE => {
-            let [flags, version, high, low, ..] = payload else {
-                return Ok(None);
-            };
-            // Routing has no fixed length; version 1 is PPTP.
-            if flags & 0x40 != 0 || version & 7 != 0 {
-                return Ok(None);
-            }
-            let n_fields = [0x80, 0x20, 0x10].iter().filter(|bit| flags & **bit != 0).count();
-            (u16::from_be_bytes([*high, *low]), payload.get(4 + 4 * n_fields..))
-        }
-        _ if udp_port(packet) == Some(VXLAN_PORT) => (BRIDGED, payload.get(16..)),
-        _ => {
-            let Some([first, _, high, low, ..]) = payload.get(8..) else {
-                return Ok(None);
-            };
-            // Version 0, and options in words.
-            if first >> 6 != 0 {
-                return Ok(None);
-            }
-            let n_option_bytes = usize::from(first & 0x3f) * 4;
-            (
-                u16::from_be_bytes([*high, *low]),
-                payload.get(16 + n_option_bytes..),
-            )
-        }
-    };
-    let Some(rest) = rest else {
-        return Ok(None);
-    };
-    if ether_type != BRIDGED {
-        return Ok(source_by(ether_type, rest));
-    }
-    match link::behind_inner_tags(rest) {
-        Ok((ether_type, packet)) => Ok(source_by(ether_type, packet)),
-        Err(Reason::DeepVlan) => Err(TooManyTags),
-        Err(_) => Ok(None),
-    }
-}
-
-fn source_by(ether_type: u16, packet: &[u8]) -> Option<IpAddr> {
-    match ether_type {
-        0x0800 => net::inner_v4_source(packet),
-        0x86dd => net::inner_v6_source(packet),
-        _ => None,
     }
 }
 

@@ -56,15 +56,28 @@ fn content<'a>(frame: &'a [u8], vlan: &mut Option<u16>) -> Result<Content<'a>, R
     })
 }
 
-/// EtherType and payload behind the tags of a frame inside a tunnel, or why there are none.
-pub(super) fn behind_inner_tags(frame: &[u8]) -> Result<(u16, &[u8]), Reason> {
-    tags(frame, MAX_INNER_TAGS, |_| ())
+/// EtherType and payload behind the tags of what a tunnel carries, a frame if its type is `bridged`; or why there are
+/// none.
+pub(super) fn behind_inner_tags(ether_type: u16, rest: &[u8], bridged: u16) -> Result<(u16, &[u8]), Reason> {
+    if ether_type == bridged {
+        tags(rest, MAX_INNER_TAGS, |_| ())
+    } else {
+        tags_behind(ether_type, rest, MAX_INNER_TAGS, |_| ())
+    }
 }
 
-fn tags(frame: &[u8], max_tags: usize, mut seen: impl FnMut(u16)) -> Result<(u16, &[u8]), Reason> {
+fn tags(frame: &[u8], max_tags: usize, seen: impl FnMut(u16)) -> Result<(u16, &[u8]), Reason> {
     let ethernet = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| Reason::Truncated)?;
-    let mut ether_type = ethernet.ether_type().0;
-    let mut rest = &frame[ethernet.slice().len()..];
+    let rest = &frame[ethernet.slice().len()..];
+    tags_behind(ethernet.ether_type().0, rest, max_tags, seen)
+}
+
+fn tags_behind(
+    mut ether_type: u16,
+    mut rest: &[u8],
+    max_tags: usize,
+    mut seen: impl FnMut(u16),
+) -> Result<(u16, &[u8]), Reason> {
     let mut n_tags = 0;
     while TAG_PROTOCOLS.contains(&ether_type) {
         if n_tags == max_tags {

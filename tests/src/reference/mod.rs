@@ -7,6 +7,7 @@ mod judge;
 mod link;
 mod net;
 mod policy;
+mod tunnel;
 
 pub use judge::{Answer, Options, Reference};
 pub use policy::{Decision, Policy, Service, TargetState};

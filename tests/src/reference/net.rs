@@ -41,6 +41,19 @@ impl<'a> Packet<'a> {
         (self.protocol.is_some() && !self.is_later_fragment).then_some(self.behind)
     }
 
+    /// The same, to where the packet ends by its own length.
+    pub(super) const fn within(&self) -> &'a [u8] {
+        self.within
+    }
+
+    /// The destination port of what says it is UDP, also behind the packet's own end.
+    pub(super) fn udp_port(&self) -> Option<u16> {
+        match self.payload()? {
+            [_, _, high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
+            _ => None,
+        }
+    }
+
     /// Source and destination port of TCP or UDP. What stands behind the packet's own end is padding.
     pub(super) fn ports(&self) -> Option<(u16, u16)> {
         match (self.protocol?, self.within) {
@@ -194,14 +207,15 @@ fn is_extension(next_header: u8) -> bool {
     )
 }
 
-/// The source of a packet inside a tunnel: all that is asked of it. Its version must be right.
-pub(super) fn inner_v4_source(bytes: &[u8]) -> Option<IpAddr> {
+/// The source of a packet inside a tunnel, all that is asked of it. The outer `None`: it is cut off; the inner one: it is
+/// no packet of this version.
+pub(super) fn inner_v4_source(bytes: &[u8]) -> Option<Option<IpAddr>> {
     let source: [u8; 4] = bytes.get(12..16)?.try_into().ok()?;
-    (bytes[0] >> 4 == 4).then(|| source.into())
+    Some((bytes[0] >> 4 == 4).then(|| source.into()))
 }
 
 /// The same for IPv6.
-pub(super) fn inner_v6_source(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn inner_v6_source(bytes: &[u8]) -> Option<Option<IpAddr>> {
     let source: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-    (bytes[0] >> 4 == 6).then(|| source.into())
+    Some((bytes[0] >> 4 == 6).then(|| source.into()))
 }

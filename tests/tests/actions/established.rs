@@ -1,5 +1,5 @@
 //! What is established from a place ends with the next packet once that place is blocked, although answers to the
-//! host's own connections pass: a server's answers are no connections of its own.
+//! host's own connections pass: a server's answers are no connections of its own. Or it has a grace: a phase.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -7,12 +7,17 @@ use std::{
     time::Duration,
 };
 
+use cordon::instant::Instant;
 use integration_tests::{lab::edge_address, servers::ECHO_PORT};
 
-use super::stage::{PATIENCE, balance, connect_from, open_books, pass_all, treat_ru, wait_until};
-use crate::traffic::edge::{Edge, RU, address};
+use super::stage::{
+    PATIENCE, balance, connect_from, open_books, pass_all, policy, rule, treat_ru, wait_until,
+};
+use crate::traffic::edge::{Edge, RU, address, sleep_past};
 
 const PORT: u16 = 8099;
+/// Long enough for a policy to be applied and a segment to arrive on a busy machine.
+const GRACE_S: u32 = 15;
 
 #[test]
 fn a_udp_client_that_was_active_before_the_policy_is_dropped_at_once() {
@@ -93,4 +98,42 @@ fn a_tcp_connection_from_a_newly_blocked_country_is_dropped_at_the_next_packet()
         server.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"after!");
     }
+}
+
+#[test]
+fn a_phase_that_drains_is_a_grace_for_what_is_established() {
+    let source = address(RU[0]);
+    let edge = Edge::new();
+    let cordon = edge.start(&pass_all());
+    let books = open_books(&edge.lab, &cordon);
+    let edge_side = SocketAddr::new(edge_address(source), PORT);
+    let listener = edge.lab.edge.run(|| TcpListener::bind(edge_side)).unwrap();
+    let mut client = edge.lab.internet.run(|| connect_from(source, edge_side)).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+
+    let until = Instant(Instant::now().0 + GRACE_S);
+    let phases = format!("phases = [{{ until = {until}, action = \"drain\" }}]");
+    cordon.apply(&policy("", &[rule("RU", "drop", &phases)])).unwrap();
+    let mut line = [0; 6];
+    client.write_all(b"during").unwrap();
+    server.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"during");
+    let counted = cordon.counters().unwrap();
+    assert!(counted.packets_of("drain_pass", "RU") > 0, "{counted}");
+    assert_eq!(counted.packets_of("policy_drop", "RU"), 0, "{counted}");
+
+    sleep_past(until);
+    client.write_all(b"after!").unwrap();
+    wait_until("the next segment is dropped", || {
+        cordon.counters().unwrap().packets_of("policy_drop", "RU") > 0
+    });
+    server.set_nonblocking(true).unwrap();
+    let nothing = server.read(&mut line).unwrap_err();
+    assert_eq!(
+        nothing.kind(),
+        ErrorKind::WouldBlock,
+        "nothing came from {source}"
+    );
+    balance(&edge.lab, &cordon, &books);
 }

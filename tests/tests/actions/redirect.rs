@@ -154,8 +154,17 @@ fn what_has_no_hop_left_is_not_sent_on() {
 
 #[test]
 fn packets_arrive_at_the_scrubber_with_its_addresses() {
+    for (mode, obtained) in [("require-native", "native"), ("skb", "skb")] {
+        arrive_with_its_addresses(mode, obtained);
+    }
+}
+
+fn arrive_with_its_addresses(mode: &str, obtained: &str) {
     let scrubbed = Scrubbed::new();
-    let cordon = scrubbed.start();
+    let to_scrubber = policy(&format!("next_hop = \"{}\"", mac_text(SCRUBBER_MAC)));
+    let cordon = scrubbed.edge.start_in_mode(mode, &to_scrubber);
+    assert_eq!(cordon.wait_attached().unwrap(), obtained);
+    scrubbed.wait_until_redirected(&cordon);
     let lab = &scrubbed.edge.lab;
     let scrubber = FrameSocket::open(&scrubbed.scrubber, SCRUBBER_IFNAME).unwrap();
     let edge = FrameSocket::open(&lab.edge, EDGE_IFNAME).unwrap();
@@ -168,7 +177,7 @@ fn packets_arrive_at_the_scrubber_with_its_addresses() {
         assert_eq!(
             scrubber.receive(1, PATIENCE).unwrap(),
             [expected],
-            "from {source}"
+            "from {source} in {obtained} mode"
         );
     }
     let frame = udp_frame_of(address(NL[0]), 9, 200);

@@ -5,16 +5,17 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::Action;
 use probe_ebpf::{
+    packet::MAX_OFFSET,
     parse::{Facts, judged},
-    tunnel::{InnerIp, inner_ip, is_first_fragment, source_of},
+    tunnel::{Inside, Kind, inside, source_of},
 };
 
 use crate::{env::Env, frame::Frames, judge::judge_address, word};
 
-/// What is inside a tunnel.
+/// What is decided about what is inside a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Inner {
-    /// It could not be found.
+    /// Nothing: it is no IP, or it cannot be read, by its receiver neither.
     Unreadable,
     /// It may go through: it passes, or is only counted or marked.
     Passes,
@@ -27,59 +28,45 @@ const UNREADABLE: u32 = 0;
 const PASSES: u32 = 1;
 const STOPPED: u32 = 2;
 const NO_ROW: u64 = u64::MAX;
-/// No inner header: none begins where the frame does.
-const NO_IP: u64 = 0;
-/// It is behind too many tags.
-const TOO_DEEP: u64 = 1 << 34;
-const V6: u64 = 1 << 32;
-/// What cannot be read may be in another fragment.
-const FIRST_FRAGMENT: u64 = 1 << 33;
+
+// What `cordon_inside` gives: the kind, and behind it the offset.
+const V4: u64 = Kind::V4 as u64;
+const V6: u64 = Kind::V6 as u64;
+const HIDDEN: u64 = Kind::Hidden as u64;
+const KIND_MASK: u64 = 0xff;
+const OFFSET_SHIFT: u32 = 8;
 
 /// Judges the inner source by the outer packet's row.
 #[inline(always)]
 pub fn inner(ctx: &XdpContext, facts: &Facts, row: Option<u32>, env: &Env) -> Inner {
-    let ip = cordon_inner_ip(ctx.ctx, word::pack(facts));
-    if ip == NO_IP {
-        return Inner::Unreadable;
-    }
-    if ip as u32 == 0 {
-        return Inner::Stopped;
+    let inside = cordon_inside(ctx.ctx, word::pack(facts));
+    match inside & KIND_MASK {
+        V4 | V6 => {}
+        HIDDEN => return Inner::Stopped,
+        _ => return Inner::Unreadable,
     }
     let row = row.map_or(NO_ROW, u64::from);
-    match cordon_inner_source(ctx.ctx, ip, row, env.word()) {
-        UNREADABLE if ip & FIRST_FRAGMENT != 0 => Inner::Stopped,
+    match cordon_inner_source(ctx.ctx, inside, row, env.word()) {
         UNREADABLE => Inner::Unreadable,
         PASSES => Inner::Passes,
         _ => Inner::Stopped,
     }
 }
 
-/// Where the inner IP header is, in the lower half; it is hidden if that is 0 and the rest is not.
+/// What is inside.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cordon_inner_ip(ctx: *mut xdp_md, packet: u64) -> u64 {
-    let (ctx, facts) = (XdpContext::new(ctx), word::unpack(packet));
-    let first = if is_first_fragment(&ctx, &facts) {
-        FIRST_FRAGMENT
-    } else {
-        0
-    };
-    match inner_ip(&ctx, &facts) {
-        Some(InnerIp { offset: 0, .. }) => TOO_DEEP,
-        Some(ip) => first | ip.offset as u64 | if ip.is_v6 { V6 } else { 0 },
-        None => first,
-    }
+extern "C" fn cordon_inside(ctx: *mut xdp_md, packet: u64) -> u64 {
+    let Inside { offset, kind } = inside(&XdpContext::new(ctx), &word::unpack(packet));
+    (offset as u64) << OFFSET_SHIFT | kind as u64
 }
 
 /// What is decided about the source in it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cordon_inner_source(ctx: *mut xdp_md, ip: u64, row: u64, env: u64) -> u32 {
-    let ip = InnerIp {
-        offset: ip as u32 as usize,
-        is_v6: ip & V6 != 0,
-    };
-    let Some(source) = source_of(&XdpContext::new(ctx), ip) else {
+extern "C" fn cordon_inner_source(ctx: *mut xdp_md, inside: u64, row: u64, env: u64) -> u32 {
+    let offset = (inside >> OFFSET_SHIFT) as usize & MAX_OFFSET;
+    let Some(source) = source_of(&XdpContext::new(ctx), offset, inside & KIND_MASK == V6) else {
         return UNREADABLE;
     };
     let row = if row == NO_ROW { None } else { Some(row as u32) };

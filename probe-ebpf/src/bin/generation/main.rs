@@ -19,7 +19,7 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use probe_common::{Action, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
+use probe_common::{Action, Decision, Reason, SampleHeader, SampleVerdict, Verdict, scope::UNTAGGED};
 use probe_ebpf::{
     packet::{adjust_head, frame_len, load},
     parse::{Answer, Facts, parse},
@@ -162,15 +162,15 @@ fn sample(ctx: &XdpContext) -> Option<SampleVerdict> {
     adjust_head(ctx, size_of::<SampleHeader>() as i32).then_some(())?;
     let facts = match parse(ctx, &Frames) {
         Ok(facts) => facts,
-        Err(answer) => return Some(SampleVerdict::pack(answer.verdict, 0)),
+        Err(answer) => return Some(SampleVerdict::pack(answer.verdict, Decision::PASS)),
     };
     if MARTIANS.load() != 0 && with_shared && is_own_source(ctx, &facts) {
-        return Some(SampleVerdict::pack(MARTIAN, 0));
+        return Some(SampleVerdict::pack(MARTIAN, Decision::PASS));
     }
     let mut env = Env::of_sample(now_s, halted_until_s, with_shared);
     let judgement = judge(ctx, &facts, ifindex, &mut env);
     let verdict = verdict_of_sample(ctx, &facts, judgement);
-    Some(SampleVerdict::pack(verdict, judgement.decision.tier()))
+    Some(SampleVerdict::pack(verdict, judgement.decision))
 }
 
 /// A field of a [`SampleHeader`].

@@ -116,6 +116,17 @@ fn every_set_of_services_is_sampled_for_every_class_that_fares_otherwise() {
             "vague: {is_vague}"
         );
     }
+    // What hides its protocol may be for the service; IPv4 hides none.
+    let hidden: Vec<_> = sampled
+        .iter()
+        .filter(|sample| sample.heading.protocol == Some(60) && sample.expected.0.class == russia)
+        .collect();
+    assert!(
+        hidden
+            .iter()
+            .any(|sample| sample.expected.0.action == Action::Drop)
+    );
+    assert!(hidden.iter().all(|sample| sample.address.is_ipv6()), "{hidden:?}");
     let draining = Policy {
         default: Decision::new(Action::Drain),
         ..policy()

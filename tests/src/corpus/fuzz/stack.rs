@@ -254,10 +254,20 @@ fn tunnel(rng: &mut Rng, depth: usize) -> (u8, Vec<u8>) {
         1 => (number::IPV6_IN_IP, v6_packet(rng, depth)),
         2 => {
             let flags = one_of(rng, &[0, 0x80, 0x20, 0x10, 0xa0, 0xb0, 0x40]);
-            let (ether_type, inner) = if chance(rng, 2) {
-                packet(rng, depth)
-            } else {
-                (number::BRIDGED, inner_frame(rng))
+            let (ether_type, inner) = match rng.below(8) {
+                0 => {
+                    // What stands behind a frame's addresses: tags, often.
+                    let frame = inner_frame(rng);
+                    let ether_type = u16::from_be_bytes([frame[12], frame[13]]);
+                    (ether_type, frame[14..].to_vec())
+                }
+                1 => {
+                    let mut redirected = vec![0; one_of(rng, &[0, 4, 4])];
+                    redirected.extend(packet(rng, depth).1);
+                    (number::WCCP, redirected)
+                }
+                2..5 => packet(rng, depth),
+                _ => (number::BRIDGED, inner_frame(rng)),
             };
             (number::GRE, gre(flags, ether_type, &inner))
         }

@@ -10,8 +10,8 @@ use super::{ALLOWED, BLOCKED, drop_and_pass, drops, judged, passes, plain, row};
 use crate::corpus::{
     Case,
     build::{
-        MORE_FRAGMENTS, V4, ether_type, extension, fragment, geneve, gre, ip, ip_frame, number, tagged, udp,
-        v4, vxlan,
+        MORE_FRAGMENTS, V4, ether_type, ethernet, extension, fragment, geneve, gre, ip, ip_frame, number,
+        tagged, udp, v4, vxlan,
     },
     data::Row,
     places::A4,
@@ -108,6 +108,7 @@ fn tunnels(rows: &mut Vec<Row>) {
         });
     }
     cut_off(&mut cases);
+    nothing_cut_off(&mut cases);
     not_round(&mut cases);
     for (name, tag_protocol) in [("802.1ad", number::DOT1AD), ("0x9100", number::QINQ)] {
         let inner = tagged(&[(tag_protocol, 42)], &plain(BLOCKED[0].1));
@@ -128,6 +129,7 @@ fn tunnels(rows: &mut Vec<Row>) {
         cases.push(case.inspect_inner().nat64("::/64"));
     }
     behind_options(&mut cases);
+    within_gre(&mut cases);
     hidden(&mut cases);
     unreadable(&mut cases);
     row(
@@ -141,21 +143,198 @@ fn tunnels(rows: &mut Vec<Row>) {
 /// First fragments that end before the inner source: the host puts them together before it looks inside.
 fn cut_off(cases: &mut Vec<Case>) {
     for (carrier, protocol, payload) in carriers(BLOCKED[0].1) {
-        let payload = &payload[..8];
-        let header = V4 {
-            fragment: MORE_FRAGMENTS,
-            ..v4(A4, protocol)
-        };
-        let mut frames = vec![(ALLOWED[0].0, header.frame(payload))];
-        let (who, outer) = ALLOWED[1];
-        let first = fragment(protocol, 0, true, payload);
-        frames.push((who, ip_frame(outer, number::FRAGMENT, &first)));
-        for (who, frame) in frames {
+        for (who, frame) in first_fragments(protocol, &payload[..8]) {
             let name = format!("first fragment of {carrier} with 8 bytes of it, {who}");
             cases.push(passes(name.clone(), frame.clone(), TunnelUninspected));
             let name = format!("{name}, inspected");
             cases.push(drops(name, frame, TunnelInner).inspect_inner());
         }
+    }
+}
+
+/// First fragments of A, both families, with this much of a payload.
+fn first_fragments(protocol: u8, payload: &[u8]) -> [(&'static str, Vec<u8>); 2] {
+    let header = V4 {
+        fragment: MORE_FRAGMENTS,
+        ..v4(A4, protocol)
+    };
+    let (who, outer) = ALLOWED[1];
+    let behind = fragment(protocol, 0, true, payload);
+    [
+        (ALLOWED[0].0, header.frame(payload)),
+        (who, ip_frame(outer, number::FRAGMENT, &behind)),
+    ]
+}
+
+/// First fragments that have all of the headers that say what is inside, or that lie about it in their padding.
+fn nothing_cut_off(cases: &mut Vec<Case>) {
+    use number::{ARP, BRIDGED, GENEVE_PORT, GRE, IPIP, UDP, VXLAN_PORT};
+    let arp = ethernet(ARP, &[0; 28]);
+    let packet = |inner| ip(inner, UDP, &udp(40_000, 443, b"corpus: 20 bytes...."));
+    let (a, b) = (packet(ALLOWED[0].1), packet(BLOCKED[0].1));
+    let with = |at: usize, bits: u8, mut header: Vec<u8>| {
+        header[at] |= bits;
+        header
+    };
+    let to_geneve = |geneve: Vec<u8>| udp(50_000, GENEVE_PORT, &geneve);
+    // No IP is inside, whatever the fragments behind say.
+    for (name, protocol, payload) in [
+        ("GRE of LLDP", GRE, gre(0, 0x88cc, &[0; 20])),
+        ("GRETAP of ARP", GRE, gre(0, BRIDGED, &arp)),
+        ("GRE with routing", GRE, with(0, 0x40, gre(0, number::IPV4, &b))),
+        ("GRE of version 1", GRE, with(1, 1, gre(0, number::IPV4, &b))),
+        ("VXLAN of ARP", UDP, udp(50_000, VXLAN_PORT, &vxlan(&arp))),
+        ("Geneve of LLDP", UDP, to_geneve(geneve(1, 0x88cc, &[0; 20]))),
+        (
+            "Geneve of version 1",
+            UDP,
+            to_geneve(with(0, 0x40, geneve(0, number::IPV4, &b))),
+        ),
+        ("IPIP of a packet of version 5", IPIP, [&[0x55], &b[1..]].concat()),
+    ] {
+        for (who, frame) in first_fragments(protocol, &payload) {
+            let name = format!("first fragment of {name}, {who}, inspected");
+            cases.push(passes(name, frame, TunnelUninspected).inspect_inner());
+        }
+    }
+    let in_both = first_fragments(IPIP, &a)
+        .into_iter()
+        .zip(first_fragments(IPIP, &b));
+    for ((who, of_a), (_, of_b)) in in_both {
+        let name = format!("first fragment of IPIP with all of its header, {who}");
+        cases.push(passes(format!("{name}: IPv4 from A, inspected"), of_a, PolicyPass).inspect_inner());
+        cases.push(drops(format!("{name}: IPv4 from B, inspected"), of_b, TunnelInner).inspect_inner());
+    }
+    // The host cuts the padding off and takes from the next fragment what is inside.
+    for (name, protocol, n_real, payload) in [
+        ("IPIP, 8 bytes", IPIP, 8, a.clone()),
+        ("IPIP, all but the source", IPIP, 12, a.clone()),
+        ("GRE of LLDP, 0 bytes", GRE, 0, gre(0, 0x88cc, &[0; 20])),
+        (
+            "GRE with routing, 3 bytes",
+            GRE,
+            3,
+            with(0, 0x40, gre(0, number::IPV4, &a)),
+        ),
+        ("GRETAP of ARP, 16 bytes", GRE, 16, gre(0, BRIDGED, &arp)),
+        (
+            "VXLAN of ARP, 24 bytes",
+            UDP,
+            24,
+            udp(50_000, VXLAN_PORT, &vxlan(&arp)),
+        ),
+        (
+            "VXLAN of IPv4, 40 bytes",
+            UDP,
+            40,
+            udp(50_000, VXLAN_PORT, &vxlan(&plain(ALLOWED[0].1))),
+        ),
+        (
+            "Geneve of version 1, 8 bytes",
+            UDP,
+            8,
+            to_geneve(with(0, 0x40, geneve(0, number::IPV4, &a))),
+        ),
+    ] {
+        for (who, mut frame) in first_fragments(protocol, &payload[..n_real]) {
+            frame.extend(&payload[n_real..]);
+            let name = format!("first fragment of {name}, the rest as padding, {who}, inspected");
+            cases.push(drops(name, frame, TunnelInner).inspect_inner());
+        }
+    }
+    // Cut exactly behind the source.
+    for (n_real, reason) in [(15, TunnelInner), (16, PolicyPass)] {
+        for (who, mut frame) in first_fragments(IPIP, &a[..n_real]) {
+            frame.extend(&a[n_real..]);
+            let name =
+                format!("first fragment of IPIP, {n_real} bytes, the rest as padding, {who}, inspected");
+            cases.push(
+                match reason {
+                    TunnelInner => drops(name, frame, reason),
+                    _ => passes(name, frame, reason),
+                }
+                .inspect_inner(),
+            );
+        }
+    }
+}
+
+/// What Linux takes for IP in GRE besides what the type says: tags without an Ethernet header, and what a router
+/// redirects by WCCP.
+fn within_gre(cases: &mut Vec<Case>) {
+    use number::{DOT1AD, DOT1Q, GENEVE_PORT, GRE, QINQ, UDP, WCCP};
+    let packet = |inner: IpAddr| ip(inner, UDP, &udp(40_000, 443, b"corpus"));
+    // A tag's own type is in the header before it.
+    let behind_tags = |n_tags: usize, inner: IpAddr| {
+        let mut tags = vec![0, 0];
+        for _ in 1..n_tags {
+            tags.extend([0x81, 0x00, 0, 0]);
+        }
+        tags.extend(ether_type(inner).to_be_bytes());
+        tags.extend(packet(inner));
+        tags
+    };
+    let mut judged_inside = |name: String, outer: IpAddr, protocol: u8, payload: &[u8], is_blocked: bool| {
+        let frame = ip_frame(outer, protocol, payload);
+        cases.push(if is_blocked {
+            drops(format!("{name}, inspected"), frame, TunnelInner).inspect_inner()
+        } else {
+            passes(format!("{name}, inspected"), frame, PolicyPass).inspect_inner()
+        });
+    };
+    for (idx, (outer_name, outer)) in ALLOWED.into_iter().enumerate() {
+        // What is inside is of the outer packet's version.
+        for (who, inner, is_blocked) in [
+            (BLOCKED[idx].0, BLOCKED[idx].1, true),
+            (ALLOWED[idx].0, ALLOWED[idx].1, false),
+        ] {
+            let redirect = [&[0, 0, 0, 0][..], &packet(inner)].concat();
+            let name = format!("GRE of WCCP version 2: {who} in {outer_name}");
+            judged_inside(name, outer, GRE, &gre(0, WCCP, &redirect), is_blocked);
+            if outer.is_ipv4() {
+                let name = format!("GRE of WCCP version 1: {who} in {outer_name}");
+                judged_inside(name, outer, GRE, &gre(0, WCCP, &packet(inner)), is_blocked);
+            }
+            for (tag, tag_type) in [("802.1Q", DOT1Q), ("802.1ad", DOT1AD), ("0x9100", QINQ)] {
+                let name = format!("GRE of a tag of {tag}: {who} in {outer_name}");
+                judged_inside(
+                    name,
+                    outer,
+                    GRE,
+                    &gre(0, tag_type, &behind_tags(1, inner)),
+                    is_blocked,
+                );
+            }
+            let name = format!("GRE of two tags: {who} in {outer_name}");
+            judged_inside(
+                name,
+                outer,
+                GRE,
+                &gre(0, DOT1Q, &behind_tags(2, inner)),
+                is_blocked,
+            );
+            // Not read, so nobody knows.
+            let name = format!("GRE of three tags: {who} in {outer_name}");
+            judged_inside(name, outer, GRE, &gre(0, DOT1Q, &behind_tags(3, inner)), true);
+            let name = format!("Geneve of a tag: {who} in {outer_name}");
+            let datagram = udp(50_000, GENEVE_PORT, &geneve(0, DOT1Q, &behind_tags(1, inner)));
+            judged_inside(name, outer, UDP, &datagram, is_blocked);
+        }
+    }
+    let inner = packet(BLOCKED[0].1);
+    let outer = ALLOWED[0].1;
+    let with_version = {
+        let mut header = gre(0, WCCP, &inner);
+        header[1] = 8;
+        header
+    };
+    for (name, payload) in [
+        ("GRE with key, of WCCP", gre(0x20, WCCP, &inner)),
+        ("GRE with a reserved flag, of WCCP", with_version),
+        ("GRE of WCCP with nothing inside", gre(0, WCCP, &[])),
+    ] {
+        let frame = ip_frame(outer, GRE, &payload);
+        cases.push(passes(format!("{name}, inspected"), frame, TunnelUninspected).inspect_inner());
     }
 }
 
@@ -260,11 +439,7 @@ fn unreadable(cases: &mut Vec<Case>) {
         (
             "VXLAN of ARP",
             UDP,
-            udp(
-                50_000,
-                VXLAN_PORT,
-                &vxlan(&crate::corpus::build::ethernet(number::ARP, &[0; 28])),
-            ),
+            udp(50_000, VXLAN_PORT, &vxlan(&ethernet(number::ARP, &[0; 28]))),
         ),
     ];
     for (name, protocol, payload) in frames {
@@ -309,7 +484,7 @@ fn opaque(rows: &mut Vec<Row>) {
         );
         cases.push(judged(format!("WireGuard, {who}"), wireguard, reason));
     }
-    let macsec = crate::corpus::build::ethernet(0x88e5, &[0x2c; 46]);
+    let macsec = ethernet(0x88e5, &[0x2c; 46]);
     cases.push(passes("MACsec", macsec, probe_common::Reason::NotIp));
     row(
         rows,

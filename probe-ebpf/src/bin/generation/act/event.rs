@@ -2,7 +2,8 @@
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_get_prandom_u32, programs::XdpContext};
 use probe_common::{
-    Event, SampleVerdict, Verdict, cap, event_counter, leading_bits_v4, leading_bits_v6, scope::UNTAGGED,
+    Decision, Event, SampleVerdict, Verdict, cap, event_counter, leading_bits_v4, leading_bits_v6,
+    scope::UNTAGGED,
 };
 use probe_ebpf::{
     clock,
@@ -80,7 +81,7 @@ impl Draft {
             Some(source) => (if source.is_v4() { V4 } else { V6 }, source.halves()),
             None => (0, [0; 2]),
         };
-        let verdict = u64::from(SampleVerdict::pack(verdict, 0).0);
+        let verdict = u64::from(SampleVerdict::pack(verdict, Decision::PASS).0);
         cordon_tell(high, low, self.0 | family, verdict | bytes << 32, ifindex);
     }
 }
@@ -126,7 +127,7 @@ extern "C" fn cordon_tell(high: u64, low: u64, heading: u64, verdict: u64, ifind
         class: (verdict >> 16) as u16,
         vlan: (heading >> VLAN_SHIFT) as u16 & 0xfff,
         action: verdict as u8 & 7,
-        reason: (verdict >> 3) as u8 & 0x7f,
+        reason: (verdict >> 3) as u8 & 0x3f,
         family,
         source_len,
         protocol: (heading >> PROTOCOL_SHIFT) as u8,
