@@ -50,6 +50,8 @@ mod lab;
 mod links;
 /// Nobody who applies a policy cuts off their own session by it.
 mod lockout;
+/// Metrics: what a scrape says, and what dashboard and alert rules make of it.
+mod metrics;
 /// `cordon observe` on an interface with traffic.
 mod observe;
 /// Canaries: `cordon probe`, and `--confirm auto`.

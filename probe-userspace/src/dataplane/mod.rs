@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod events;
 mod fill;
+mod fill_level;
 mod generation;
 mod host_maps;
 #[cfg(feature = "log")]
@@ -56,9 +57,11 @@ use crate::{
     instant::Instant,
 };
 
+pub use counters::CounterReader;
 pub use detach::detach_all;
 pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
+pub use fill_level::{FillLevel, FillReader};
 pub use host_maps::Endpoint;
 pub use object::{ENTRY, GENERATION, PEERS};
 pub use publish::{Previous, Staged};
@@ -369,6 +372,14 @@ impl Dataplane {
             counters::add_generation(&mut sums, generation)?;
         }
         Ok(counters::rows(&sums))
+    }
+
+    /// Reads the counters of all generations that there are now, wherever it is sent.
+    pub fn counter_reader(&self) -> CounterReader {
+        CounterReader::new(
+            &self.totals,
+            self.generations.iter().map(|(_, generation)| generation),
+        )
     }
 
     /// As [`Self::counters`], by the number of the generation; 0: the entry program.

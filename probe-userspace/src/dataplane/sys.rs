@@ -47,6 +47,26 @@ pub fn fill_array<V: Pod>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
     bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
 }
 
+/// Number of keys of a map, by asking for one after the other (`BPF_MAP_GET_NEXT_KEY`); of one that is written meanwhile,
+/// about. Gives up at `most`: a key that goes makes the kernel begin anew.
+pub fn count_keys(map: BorrowedFd<'_>, key_size: u32, most: u32) -> io::Result<u64> {
+    let mut keys = [vec![0u8; key_size as usize], vec![0u8; key_size as usize]];
+    for n in 0..u64::from(most) {
+        let [key, next] = &mut keys;
+        let mut attr = zeroed_attr();
+        attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+        // Without a key, the first one is meant.
+        attr.__bindgen_anon_2.key = if n == 0 { 0 } else { key.as_ptr() as u64 };
+        attr.__bindgen_anon_2.__bindgen_anon_1.next_key = next.as_mut_ptr() as u64;
+        match bpf(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attr) {
+            Ok(_) => keys.swap(0, 1),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(n),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(u64::from(most))
+}
+
 /// The bytes of a value.
 pub fn bytes_of<T: Pod>(value: &T) -> &[u8] {
     // SAFETY: `Pod` values have no padding, so each of their bytes is initialised.

@@ -18,7 +18,7 @@ pub const DEBIAN_PREFIX: &str = "/usr";
 pub const LINKED_TOOLCHAIN: &str = "cordon-bpf";
 
 /// What Debian must have, and why.
-pub const DEBIAN_PACKAGES: [(&str, &str); 10] = [
+pub const DEBIAN_PACKAGES: [(&str, &str); 13] = [
     ("rustc-web", "compiler"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "source of its standard library"),
@@ -29,6 +29,15 @@ pub const DEBIAN_PACKAGES: [(&str, &str); 10] = [
     ("curl", "the client that is served, refused or drained"),
     ("strace", "makes system calls of the daemon fail"),
     ("minisign", "the stock one, for the tests of signatures"),
+    ("ipset", "sets that `cordon import` reads"),
+    (
+        "xdp-tools",
+        "`xdp-filter`, whose lists it reads too, and a foreign XDP program",
+    ),
+    (
+        "prometheus",
+        "`promtool`, which judges metrics and alert rules; the server is not needed",
+    ),
 ];
 
 /// The toolchain that builds the eBPF side.
