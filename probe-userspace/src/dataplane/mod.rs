@@ -28,6 +28,7 @@ mod shape;
 mod shared;
 mod spec;
 mod status;
+mod support;
 mod sys;
 mod verify;
 
@@ -66,7 +67,8 @@ pub use host_maps::Endpoint;
 pub use object::{ENTRY, GENERATION, PEERS};
 pub use publish::{Previous, Staged};
 pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
-pub use sys::{boot_ns, interface_index, unix_ns};
+pub use support::{KernelSupport, attached_to, is_on_bpffs, kernel_support};
+pub use sys::{boot_ns, interface_index, is_clock_kept, unix_ns};
 
 /// How to open the dataplane.
 #[derive(Clone, Debug)]

@@ -190,6 +190,15 @@ pub fn unix_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
 }
 
+/// Whether something keeps the system's clock right (`STA_UNSYNC` is not set); `None`: the kernel does not say.
+pub fn is_clock_kept() -> Option<bool> {
+    // SAFETY: `timex` is made of integers: all zeroes is a value of it, which asks for nothing to be set.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `timex` is writable.
+    let state = unsafe { libc::adjtimex(&mut timex) };
+    (state >= 0).then_some(timex.status & libc::STA_UNSYNC == 0)
+}
+
 /// Whether a directory lies on a bpffs.
 pub fn is_bpffs(directory: &File) -> io::Result<bool> {
     // SAFETY: `statfs` is made of integers: all zeroes is a value of it.

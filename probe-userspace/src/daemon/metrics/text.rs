@@ -96,7 +96,7 @@ impl Facts {
             ("not_enforcing", Health::NotEnforcing),
             ("unknown", Health::Unknown),
         ];
-        let states = states.map(|(name, state)| (label("state", name), flag(status.state == state)));
+        let states = states.map(|(name, state)| (label("state", name), flag(status.checked() == state)));
         page.gauges(
             "cordon_state",
             "1 for the state that the host is in, as `status --check` has it.",
