@@ -10,7 +10,7 @@ use crate::{
         Refusal,
         api::Status,
         client::Client,
-        settings::{DEFAULT_RUN_DIR, Settings},
+        settings::{DEFAULT_RUN_DIR, Settings, count},
     },
     doctor::{self, Facts, Finding, Grade},
 };
@@ -59,16 +59,16 @@ fn status(settings: &Result<Settings, Refusal>) -> anyhow::Result<Result<Status,
 }
 
 fn render(examined: &Examined) -> String {
-    let count = |grade| {
+    let n_of = |grade| {
         examined
             .findings
             .iter()
             .filter(|finding| finding.grade == grade)
             .count()
     };
-    let mut text = match (count(Grade::Problem), count(Grade::Warning)) {
+    let mut text = match (n_of(Grade::Problem), n_of(Grade::Warning)) {
         (0, 0) => "nothing is wrong\n".to_owned(),
-        (problems, warnings) => format!("{problems} problems, {warnings} warnings\n"),
+        (problems, warnings) => format!("{}, {}\n", count(problems, "problem"), count(warnings, "warning")),
     };
     for finding in &examined.findings {
         let grade = match finding.grade {
