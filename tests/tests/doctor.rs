@@ -95,7 +95,7 @@ fn each_thing_that_is_wrong_is_found() {
     let bench = bench();
     let edge = &bench.lab.edge;
     edge.ip_batch(&format!(
-        "link add dum0 type dummy\nlink set dum0 up\nlink set {EDGE_IFNAME} mtu 9000\n\
+        "link add dum0 type ifb\nlink set dum0 up\nlink set {EDGE_IFNAME} mtu 9000\n\
          link add br0 type bridge\nlink set br0 up\n"
     ))
     .unwrap();

@@ -60,6 +60,7 @@ fn the_commands_of_the_operations_guide_do_what_they_say() {
     let database = scratch.path().join("countries.mmdb");
     MmdbWriter::new()
         .country("81.0.0.0/16", "RU")
+        .country("82.0.0.0/16", "NL")
         .write(&database)
         .unwrap();
     let host = HostFile {

@@ -7,7 +7,7 @@ use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use probe_common::{Counter, Reason, map_name};
 
 use super::{
-    CounterRow, DataplaneError,
+    CounterRow, Dataplane, DataplaneError,
     generation::{CounterArray, Generation, non_zero},
     pins::Pins,
 };
@@ -113,6 +113,16 @@ pub struct CounterReader {
     entry: CounterArray,
     retired: Arc<Sums>,
     generations: Vec<(CounterArray, Option<Arc<Image>>)>,
+}
+
+impl Dataplane {
+    /// Reads the counters of all generations that there are now, wherever it is sent.
+    pub fn counter_reader(&self) -> CounterReader {
+        CounterReader::new(
+            &self.totals,
+            self.generations.iter().map(|(_, generation)| generation),
+        )
+    }
 }
 
 impl CounterReader {

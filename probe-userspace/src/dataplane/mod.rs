@@ -376,14 +376,6 @@ impl Dataplane {
         Ok(counters::rows(&sums))
     }
 
-    /// Reads the counters of all generations that there are now, wherever it is sent.
-    pub fn counter_reader(&self) -> CounterReader {
-        CounterReader::new(
-            &self.totals,
-            self.generations.iter().map(|(_, generation)| generation),
-        )
-    }
-
     /// As [`Self::counters`], by the number of the generation; 0: the entry program.
     pub fn counters_by_generation(&self) -> Result<Vec<(u32, Vec<CounterRow>)>, DataplaneError> {
         let mut entry = counters::Sums::new();

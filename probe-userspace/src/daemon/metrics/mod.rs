@@ -169,9 +169,8 @@ async fn serve(address: SocketAddr, handle: &Handle) -> io::Result<Infallible> {
                 .header_read_timeout(READ_TIMEOUT)
                 .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), service);
-            match timeout(CONNECTION_TIMEOUT, connection).await {
-                Ok(Err(error)) => tracing::debug!("a scrape ended: {error}"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, connection).await {
+                tracing::debug!("a scrape ended: {error}");
             }
             drop(place);
         });
