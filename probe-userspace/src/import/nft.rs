@@ -197,7 +197,7 @@ mod tests {
         let broken = RULESET.replace("198.51.100.1-", "198.51.300.1-");
         let remarks = read("f.nft", &broken, None).remarks;
         assert!(
-            remarks[0].to_string().starts_with("f.nft:5:31: error")
+            remarks[0].to_string().starts_with("f.nft:5:30: error")
                 && remarks[0].value == "198.51.300.1-198.51.100.2",
             "{remarks:?}"
         );
