@@ -10,9 +10,10 @@ use integration_tests::{
 };
 use serde_json::Value;
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 23] = [
     "init", "observe", "run", "check", "apply", "confirm", "history", "rollback", "status", "explain",
-    "halt", "resume", "lift", "unlift", "exempt", "watch", "detach", "bundle", "key", "audit",
+    "halt", "resume", "lift", "unlift", "exempt", "watch", "detach", "bundle", "key", "audit", "import",
+    "doctor", "support",
 ];
 
 fn lab_and_database() -> (Lab, HostFile, Scratch) {

@@ -24,6 +24,8 @@ mod crash;
 mod daemon;
 /// Broken databases: every error, to the letter.
 mod database;
+/// `cordon doctor`, `cordon support dump`, `cordon status --check`.
+mod doctor;
 /// Answers to a host's own connections, and what leaves it.
 mod egress;
 /// The examples in `policies/` compile and their own tests hold.
@@ -38,8 +40,12 @@ mod frames;
 mod fuzz;
 /// Broken policies and host files: every remark, to the letter.
 mod golden;
+/// The guides in `docs/`: their commands are run.
+mod guides;
 /// Halts, resumes and lifts on real traffic.
 mod halt;
+/// `cordon import`, of what the real tools print.
+mod import;
 /// More than one interface, and one that comes late.
 mod interfaces;
 /// `-o json` on every verb.
@@ -52,6 +58,8 @@ mod lab;
 mod links;
 /// Nobody who applies a policy cuts off their own session by it.
 mod lockout;
+/// Metrics: what a scrape says, and what dashboard and alert rules make of it.
+mod metrics;
 /// `cordon observe` on an interface with traffic.
 mod observe;
 /// Canaries: `cordon probe`, and `--confirm auto`.

@@ -7,11 +7,13 @@ mod check;
 mod confirm;
 mod confirmation;
 mod detach;
+mod doctor;
 mod exempt;
 mod explain;
 mod halt;
 mod heading;
 mod history;
+mod import;
 mod init;
 mod key;
 mod lift;
@@ -23,6 +25,7 @@ mod resume;
 mod rollback;
 mod run;
 mod status;
+mod support;
 mod table;
 mod usage;
 mod watch;
@@ -79,18 +82,20 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    // The verbs of the first day come first.
     Init(init::Init),
     Observe(observe::Observe),
-    Run(run::Run),
-    Check(check::Check),
     Apply(apply::Apply),
     Confirm(confirm::Confirm),
-    History(history::History),
-    Rollback(rollback::Rollback),
     Status(status::StatusVerb),
     Explain(explain::Explain),
     Halt(halt::Halt),
     Resume(resume::Resume),
+    Check(check::Check),
+    Run(run::Run),
+    Doctor(doctor::Doctor),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Exempt(exempt::Exempt),
     Lift(lift::Lift),
     Unlift(lift::Unlift),
@@ -99,6 +104,8 @@ enum Command {
     Bundle(bundle::Bundle),
     Key(key::Key),
     Audit(audit::Audit),
+    Import(import::Import),
+    Support(support::Support),
 }
 
 impl Cli {
@@ -180,6 +187,9 @@ impl Command {
             Self::Bundle(verb) => verb.execute(globals),
             Self::Key(verb) => verb.execute(globals),
             Self::Audit(verb) => verb.execute(globals),
+            Self::Import(verb) => verb.execute(globals),
+            Self::Support(verb) => verb.execute(globals),
+            Self::Doctor(verb) => verb.execute(globals),
         }
     }
 }
@@ -204,6 +214,25 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_begins_with_the_verbs_of_the_first_day() {
+        let help = Cli::command().render_help().to_string();
+        let at = |verb: &str| {
+            help.find(&format!("\n  {verb} "))
+                .unwrap_or_else(|| panic!("{verb}: {help}"))
+        };
+        let places = [
+            "init", "observe", "apply", "confirm", "status", "explain", "halt", "resume",
+        ]
+        .map(at);
+        assert!(places.is_sorted(), "{help}");
+        let first = Cli::command();
+        assert_eq!(
+            first.get_subcommands().next().map(clap::Command::get_name),
+            Some("init")
+        );
     }
 
     #[test]

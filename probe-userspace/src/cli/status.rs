@@ -3,10 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Format, Globals, output, remote, table::table};
-use crate::daemon::{
-    api::{EthertypeRow, Health, Status},
-    client::Unreachable,
-};
+use crate::daemon::api::{EthertypeRow, Health, Status};
 
 /// Most classes in the list of counters.
 const TOP_CLASSES: usize = 10;
@@ -16,8 +13,8 @@ const TOP_CLASSES: usize = 10;
 /// The first line says it in one sentence.
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusVerb {
-    /// Print the first line only and say it by the exit status: 0 ok, 1 degraded, 2 not enforcing, 3 unknown
-    /// (also when the daemon does not answer, although the kernel may still enforce)
+    /// Print the first line only and say it by the exit status: 0 ok, 1 degraded (also in a halt, and while an order is
+    /// lifted), 2 not enforcing, 3 unknown (also when the daemon does not answer, although the kernel may still enforce)
     #[arg(long)]
     check: bool,
 }
@@ -28,7 +25,7 @@ impl StatusVerb {
             remote::with_daemon(globals, async |client| client.get("/v1/status").await);
         let status = match asked {
             Ok(status) => status,
-            Err(error) if self.check && error.is::<Unreachable>() => {
+            Err(error) if self.check => {
                 output::print_error(globals.output, &error);
                 return Ok(exit_code(Health::Unknown));
             }
@@ -39,7 +36,7 @@ impl StatusVerb {
             _ => output::print(globals.output, &status, render)?,
         }
         Ok(match self.check {
-            true => exit_code(status.state),
+            true => exit_code(status.checked()),
             false => ExitCode::SUCCESS,
         })
     }

@@ -57,6 +57,15 @@ impl Client {
         self.send(request).await
     }
 
+    /// Asks for a text.
+    pub async fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        let request = Request::get(path)
+            .header("host", "cordon")
+            .body(Full::default())?;
+        let body = self.send_raw(request).await?;
+        String::from_utf8(body.into()).context("the daemon's answer is not text")
+    }
+
     /// Orders.
     pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> anyhow::Result<T> {
         let request = Request::post(path)
@@ -110,6 +119,11 @@ impl Client {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> anyhow::Result<T> {
+        let body = self.send_raw(request).await?;
+        serde_json::from_slice(&body).context("the daemon's answer is not what this version expects")
+    }
+
+    async fn send_raw(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
         let (response, _connection) = self.exchange(request).await?;
         let status = response.status();
         let body = response
@@ -118,11 +132,10 @@ impl Client {
             .await
             .context("the daemon's answer is cut short: see its log")?
             .to_bytes();
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .context("the daemon's answer is not what this version expects");
+        match status.is_success() {
+            true => Ok(body),
+            false => Err(refusal(status, &body)),
         }
-        Err(refusal(status, &body))
     }
 
     async fn exchange(

@@ -22,6 +22,7 @@ mod kept;
 mod last_good;
 mod marks;
 mod memory;
+mod metrics;
 pub mod offline;
 pub mod preflight;
 mod probes;
@@ -72,6 +73,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
     // The socket first: two daemons must not even both open the dataplane.
     let listener = runtime.block_on(async { server::bind(&socket) })?;
     let (sources, state_dir) = (settings.host.sources.clone(), settings.state_dir.clone());
+    let metrics = settings.host.metrics.clone();
     let (access, unknown) = Access::resolve(&settings.host.access);
     for text in unknown {
         tracing::warn!("{text}: nobody gets these roles");
@@ -94,6 +96,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
             () = tick(handle.clone()) => {}
             () = fetch::run(sources, &state_dir, handle.clone()) => {}
             () = watch_network(handle.clone()) => {}
+            () = metrics::run(metrics.address, metrics.textfile, handle.clone()) => {}
             () = pump_events(handle, ring) => {}
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping, enforcement stays on"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping, enforcement stays on"),

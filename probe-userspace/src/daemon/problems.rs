@@ -79,10 +79,29 @@ pub enum Topic {
     Mpls(String),
     /// The event ring.
     Events,
+    /// The address that metrics are served on.
+    Metrics,
+    /// The file that they are written to.
+    MetricsFile,
     /// All interfaces.
     Interfaces,
     /// One interface.
     Interface(String),
+}
+
+impl Topic {
+    /// The kind of topic, for metrics: of which source or interface is not said.
+    pub fn name(&self) -> String {
+        let debug = format!("{self:?}");
+        let mut name = String::new();
+        for c in debug.chars().take_while(char::is_ascii_alphanumeric) {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
+    }
 }
 
 /// The problems that exist now.
@@ -148,6 +167,11 @@ impl Problems {
         self.by_topic.contains_key(topic)
     }
 
+    /// What there are problems about.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.by_topic.keys()
+    }
+
     /// For the status.
     pub fn texts(&self) -> Vec<String> {
         self.by_topic.values().cloned().collect()
@@ -175,6 +199,13 @@ mod tests {
         assert_eq!(problems.note(Topic::StoredState, "", Ok::<_, String>(1)), Some(1));
         problems.clear(&Topic::Clock);
         assert_eq!(problems.texts(), [""; 0]);
+    }
+
+    #[test]
+    fn a_topic_has_a_name_without_what_it_is_about() {
+        let url = "https://user:secret@192.0.2.1/x".to_owned();
+        assert_eq!(Topic::Source(url).name(), "source");
+        assert_eq!(Topic::DatabaseAge.name(), "database_age");
     }
 
     #[test]

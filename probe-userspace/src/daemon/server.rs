@@ -165,6 +165,7 @@ fn router(handle: Handle) -> Router {
         .route("/v1/explain", get(explain))
         .route("/v1/locate", get(locate))
         .route("/v1/events", get(events))
+        .route("/v1/metrics", get(metrics))
         // These two have limits of their own.
         .route("/v1/apply", post(upload::apply))
         .route("/v1/bundles", post(upload::push))
@@ -268,6 +269,14 @@ async fn events(
         .map_err(|_| Refusal::with_status(503, "too many watch already: end one of them"))?;
     let body = super::events::body(&handle.hub, filter, permit);
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+async fn metrics(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Refusal> {
+    caller.may(Role::Read)?;
+    Ok(handle.pages.answer().await)
 }
 
 async fn confirm(

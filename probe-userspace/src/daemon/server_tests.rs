@@ -11,6 +11,7 @@ use super::{
     client::{Client, Lines},
     engine::{Event, Handle},
     events::{Hub, Naming},
+    metrics::Pages,
     server,
 };
 use crate::audit::Actor;
@@ -38,6 +39,7 @@ fn api() -> Api {
             events: sender,
             snapshot: snapshots,
             hub: hub.clone(),
+            pages: Pages::of_nothing(),
         },
         Access::default(),
     ));
@@ -56,6 +58,14 @@ async fn a_status_is_answered_while_the_engine_is_busy() {
     let mut api = api();
     let status: Status = api.client.get("/v1/status").await.unwrap();
     assert_eq!(status.busy.as_deref(), Some("starting"));
+    assert!(api.events.try_recv().is_err(), "the engine is not even asked");
+}
+
+#[tokio::test]
+async fn metrics_do_not_take_the_engine() {
+    let mut api = api();
+    let page = api.client.get_text("/v1/metrics").await.unwrap();
+    assert!(page.contains("cordon_state{state=\"unknown\"} 1"), "{page}");
     assert!(api.events.try_recv().is_err(), "the engine is not even asked");
 }
 

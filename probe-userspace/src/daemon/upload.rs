@@ -175,6 +175,7 @@ mod tests {
                 events,
                 snapshot,
                 hub,
+                pages: crate::daemon::metrics::Pages::of_nothing(),
             };
             let room = Room::default();
             let state = || {

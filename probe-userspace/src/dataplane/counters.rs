@@ -1,16 +1,17 @@
 //! Counters across generations. They are summed by the name of the class: its number may change with the
 //! database.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use probe_common::{Counter, Reason, map_name};
 
 use super::{
-    CounterRow, DataplaneError,
-    generation::{Generation, non_zero},
+    CounterRow, Dataplane, DataplaneError,
+    generation::{CounterArray, Generation, non_zero},
     pins::Pins,
 };
+use crate::compile::Image;
 
 /// Sums by reason and class.
 pub type Sums = BTreeMap<(Reason, Option<String>), Counter>;
@@ -20,8 +21,8 @@ const MAX_LAST: usize = 16;
 
 /// What retired generations have counted, and the entry program's counters.
 pub struct Totals {
-    entry: PerCpuArray<MapData, Counter>,
-    retired: Sums,
+    entry: CounterArray,
+    retired: Arc<Sums>,
     /// The last counters of generations that were retired, until somebody asks.
     last: Vec<(u32, Sums)>,
 }
@@ -32,15 +33,15 @@ impl Totals {
         let failed = |error| DataplaneError::kernel(format!("opening {}", map_name::ENTRY_COUNTERS), &error);
         let map = MapData::from_pin(pins.map(map_name::ENTRY_COUNTERS)).map_err(failed)?;
         Ok(Self {
-            entry: Map::PerCpuArray(map).try_into().map_err(failed)?,
-            retired: Sums::new(),
+            entry: Arc::new(PerCpuArray::try_from(Map::PerCpuArray(map)).map_err(failed)?),
+            retired: Arc::default(),
             last: Vec::new(),
         })
     }
 
     /// A copy of what retired generations have counted.
     pub fn clone_sums(&self) -> Sums {
-        self.retired.clone()
+        Sums::clone(&self.retired)
     }
 
     /// Adds the entry program's counters.
@@ -56,7 +57,7 @@ impl Totals {
         let mut sums = Sums::new();
         add_generation(&mut sums, generation)?;
         for (key, counter) in &sums {
-            let sum = self.retired.entry(key.clone()).or_default();
+            let sum = Arc::make_mut(&mut self.retired).entry(key.clone()).or_default();
             sum.packets += counter.packets;
             sum.bytes += counter.bytes;
         }
@@ -77,7 +78,9 @@ impl Totals {
         for (name, class, packets, bytes) in rows {
             let mut reasons = (0..=u8::MAX).filter_map(Reason::from_code);
             if let Some(reason) = reasons.find(|reason| reason.name() == name) {
-                let sum = self.retired.entry((reason, class)).or_default();
+                let sum = Arc::make_mut(&mut self.retired)
+                    .entry((reason, class))
+                    .or_default();
                 sum.packets += packets;
                 sum.bytes += bytes;
             }
@@ -87,13 +90,69 @@ impl Totals {
 
 /// Adds a generation's counters.
 pub fn add_generation(sums: &mut Sums, generation: &Generation) -> Result<(), DataplaneError> {
-    let image = generation.image.as_deref();
-    for (idx, counter) in generation.counters()? {
+    add_array(sums, generation.counter_array(), generation.image.as_deref())
+}
+
+fn add_array(
+    sums: &mut Sums,
+    counters: &PerCpuArray<MapData, Counter>,
+    image: Option<&Image>,
+) -> Result<(), DataplaneError> {
+    for (idx, counter) in non_zero(counters)? {
         add(sums, idx, counter, |class| {
             image.map(|image| image.location.classes.name(class).to_owned())
         });
     }
     Ok(())
+}
+
+/// Reads the counters in another thread than the one that owns the dataplane: handles to the same arrays, as of when it
+/// was made. Sums only grow, also from one reader to the next.
+#[derive(Clone)]
+pub struct CounterReader {
+    entry: CounterArray,
+    retired: Arc<Sums>,
+    generations: Vec<(CounterArray, Option<Arc<Image>>)>,
+}
+
+impl Dataplane {
+    /// Reads the counters of all generations that there are now, wherever it is sent.
+    pub fn counter_reader(&self) -> CounterReader {
+        CounterReader::new(
+            &self.totals,
+            self.generations.iter().map(|(_, generation)| generation),
+        )
+    }
+}
+
+impl CounterReader {
+    /// Of the entry program, what is retired, and these generations.
+    pub fn new<'a>(totals: &Totals, generations: impl Iterator<Item = &'a Generation>) -> Self {
+        let of = |generation: &Generation| (Arc::clone(generation.counter_array()), generation.image.clone());
+        Self {
+            entry: Arc::clone(&totals.entry),
+            retired: Arc::clone(&totals.retired),
+            generations: generations.map(of).collect(),
+        }
+    }
+
+    /// The counters that are not zero.
+    pub fn read(&self) -> Result<Vec<CounterRow>, DataplaneError> {
+        let mut sums = Sums::clone(&self.retired);
+        add_array(&mut sums, &self.entry, None)?;
+        for (counters, image) in &self.generations {
+            add_array(&mut sums, counters, image.as_deref())?;
+        }
+        Ok(rows(&sums))
+    }
+}
+
+impl std::fmt::Debug for CounterReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CounterReader")
+            .field("n_generations", &self.generations.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The sum over CPUs.

@@ -44,8 +44,11 @@ pub struct Generation {
     pub image: Option<Arc<Image>>,
     /// Time that loading took: the program that judges packets, its sibling. Known if this process made it.
     pub loads: Option<[Duration; 2]>,
-    counters: PerCpuArray<MapData, Counter>,
+    counters: CounterArray,
 }
+
+/// Counters, one for each CPU, that another thread may read too.
+pub type CounterArray = Arc<PerCpuArray<MapData, Counter>>;
 
 /// Time that making a generation took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -158,9 +161,10 @@ impl Generation {
                 .map_err(|error| failed(program::SAMPLE, &error))?,
             image: None,
             loads: None,
-            counters: Map::PerCpuArray(map(map_name::COUNTERS)?)
-                .try_into()
-                .map_err(|error: MapError| failed(map_name::COUNTERS, &error))?,
+            counters: Arc::new(
+                PerCpuArray::try_from(Map::PerCpuArray(map(map_name::COUNTERS)?))
+                    .map_err(|error: MapError| failed(map_name::COUNTERS, &error))?,
+            ),
         })
     }
 
@@ -198,9 +202,9 @@ impl Generation {
         Ok(())
     }
 
-    /// The counters that are not zero: (index, sum over CPUs).
-    pub fn counters(&self) -> Result<Vec<(u32, Counter)>, DataplaneError> {
-        non_zero(&self.counters)
+    /// The counters.
+    pub fn counter_array(&self) -> &CounterArray {
+        &self.counters
     }
 }
 

@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod events;
 mod fill;
+mod fill_level;
 mod generation;
 mod host_maps;
 #[cfg(feature = "log")]
@@ -27,6 +28,7 @@ mod shape;
 mod shared;
 mod spec;
 mod status;
+mod support;
 mod sys;
 mod verify;
 
@@ -56,14 +58,17 @@ use crate::{
     instant::Instant,
 };
 
+pub use counters::CounterReader;
 pub use detach::detach_all;
 pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
+pub use fill_level::{FillLevel, FillReader};
 pub use host_maps::Endpoint;
 pub use object::{ENTRY, GENERATION, PEERS};
 pub use publish::{Previous, Staged};
 pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
-pub use sys::{boot_ns, interface_index, unix_ns};
+pub use support::{KernelSupport, attached_to, is_on_bpffs, kernel_support};
+pub use sys::{boot_ns, interface_index, is_clock_kept, unix_ns};
 
 /// How to open the dataplane.
 #[derive(Clone, Debug)]

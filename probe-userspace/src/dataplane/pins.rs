@@ -94,6 +94,11 @@ impl Pins {
         self.private.is_some()
     }
 
+    /// The directory of the shared maps.
+    pub fn dir(&self) -> &Path {
+        &self.root
+    }
+
     /// A shared map.
     pub fn map(&self, name: &str) -> PathBuf {
         self.root.join(name)

@@ -47,6 +47,26 @@ pub fn fill_array<V: Pod>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
     bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
 }
 
+/// Number of keys of a map, by asking for one after the other (`BPF_MAP_GET_NEXT_KEY`); of one that is written meanwhile,
+/// about. Gives up at `most`: a key that goes makes the kernel begin anew.
+pub fn count_keys(map: BorrowedFd<'_>, key_size: u32, most: u32) -> io::Result<u64> {
+    let mut keys = [vec![0u8; key_size as usize], vec![0u8; key_size as usize]];
+    for n in 0..u64::from(most) {
+        let [key, next] = &mut keys;
+        let mut attr = zeroed_attr();
+        attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+        // Without a key, the first one is meant.
+        attr.__bindgen_anon_2.key = if n == 0 { 0 } else { key.as_ptr() as u64 };
+        attr.__bindgen_anon_2.__bindgen_anon_1.next_key = next.as_mut_ptr() as u64;
+        match bpf(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attr) {
+            Ok(_) => keys.swap(0, 1),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(n),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(u64::from(most))
+}
+
 /// The bytes of a value.
 pub fn bytes_of<T: Pod>(value: &T) -> &[u8] {
     // SAFETY: `Pod` values have no padding, so each of their bytes is initialised.
@@ -168,6 +188,15 @@ pub fn boot_ns() -> u64 {
 /// Unix time in nanoseconds.
 pub fn unix_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
+}
+
+/// Whether something keeps the system's clock right (`STA_UNSYNC` is not set); `None`: the kernel does not say.
+pub fn is_clock_kept() -> Option<bool> {
+    // SAFETY: `timex` is made of integers: all zeroes is a value of it, which asks for nothing to be set.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `timex` is writable.
+    let state = unsafe { libc::adjtimex(&mut timex) };
+    (state >= 0).then_some(timex.status & libc::STA_UNSYNC == 0)
 }
 
 /// Whether a directory lies on a bpffs.

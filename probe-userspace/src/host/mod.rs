@@ -6,6 +6,7 @@ mod endpoints;
 mod failsafe;
 mod frame;
 mod identity;
+mod metrics;
 mod number;
 mod probe;
 mod source;
@@ -23,12 +24,12 @@ use ipnet::IpNet;
 use probe_common::limits::{BUCKET_ENTRIES, EVENT_RING_BYTES, FLOW_ENTRIES};
 use toml::de::DeTable;
 
-pub use self::endpoints::BundleServer;
 use self::{
     access::access,
     endpoints::{bundle_servers, time_servers},
     failsafe::{dhcp_servers, failsafe},
     frame::nat64_prefixes,
+    metrics::metrics,
     number::{number, power_of_two, ssh_ports},
     probe::probes,
     source::sources,
@@ -38,6 +39,7 @@ pub use self::{
     probe::Probe,
     source::{Source, SourceKind, SourceUrl},
 };
+pub use self::{endpoints::BundleServer, metrics::Metrics};
 use crate::{
     compile::FrameSettings,
     diagnostic::Diagnostic,
@@ -137,6 +139,8 @@ pub struct Host {
     /// `confirm_unattended`: seconds within which the probes must confirm a policy that nobody waits for; absent: it needs no
     /// confirmation.
     pub confirm_unattended_s: Option<u32>,
+    /// `metrics`, `metrics_textfile`: figures for Prometheus.
+    pub metrics: Metrics,
     /// `pin_dir`, default `/sys/fs/bpf/cordon`.
     pub pin_dir: Option<Located<PathBuf>>,
     /// `state_dir`, default `/var/lib/cordon`.
@@ -205,6 +209,8 @@ const ROOT: Shape = Shape {
         Key::optional("event_ring_kib"),
         Key::optional("audit_segments"),
         Key::optional("confirm_unattended"),
+        Key::optional("metrics"),
+        Key::optional("metrics_textfile"),
         Key::optional("pin_dir"),
         Key::optional("state_dir"),
         Key::optional("run_dir"),
@@ -349,6 +355,7 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
         confirm_unattended_s: root.read(document, "confirm_unattended", |document, item| {
             number(document, item, CONFIRM_UNATTENDED_S)
         }),
+        metrics: metrics(document, &root),
         pin_dir: root.read(document, "pin_dir", absolute_path),
         state_dir: root.read(document, "state_dir", absolute_path),
         run_dir: root.read(document, "run_dir", absolute_path),

@@ -1,6 +1,7 @@
 //! Carries out a plan's steps.
 
 use std::{
+    io::ErrorKind,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -88,10 +89,24 @@ fn apt_get(args: &[&str]) -> Command {
 }
 
 fn install_packages(names: &[&str]) -> anyhow::Result<()> {
+    if names.contains(&"prometheus") {
+        mask_server()?;
+    }
     process::run(&mut apt_get(&["update"])).context(APT_FAILED)?;
     // rustc-web conflicts with rustc and rustup: never let apt solve that by removing what the user installed.
     let mut command = apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"]);
     process::run(command.args(names)).context(APT_FAILED)
+}
+
+/// The package's `promtool` is wanted: its server must not start on a machine that never had it.
+fn mask_server() -> anyhow::Result<()> {
+    const UNIT: &str = "/etc/systemd/system/prometheus.service";
+    match std::os::unix::fs::symlink("/dev/null", UNIT) {
+        Ok(()) => Ok(()),
+        // Masked already, or no systemd that could start it.
+        Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot mask the unit {UNIT}")),
+    }
 }
 
 fn link() -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ pub const DEBIAN_PREFIX: &str = "/usr";
 pub const LINKED_TOOLCHAIN: &str = "cordon-bpf";
 
 /// What Debian must have, and why.
-pub const DEBIAN_PACKAGES: [(&str, &str); 13] = [
+pub const DEBIAN_PACKAGES: &[(&str, &str)] = &[
     ("rustc-web", "compiler"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "source of its standard library"),
@@ -32,6 +32,15 @@ pub const DEBIAN_PACKAGES: [(&str, &str); 13] = [
     ("qemu-system-x86", "runs tests on another kernel"),
     ("busybox-static", "all the programs of that machine"),
     ("cpio", "packs them up"),
+    ("ipset", "sets that `cordon import` reads"),
+    (
+        "xdp-tools",
+        "`xdp-filter`, whose lists it reads too, and a foreign XDP program",
+    ),
+    (
+        "prometheus",
+        "`promtool`, which judges metrics and alert rules; the server is not needed",
+    ),
 ];
 
 /// The toolchain that builds the eBPF side.

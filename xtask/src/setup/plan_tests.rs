@@ -55,7 +55,7 @@ fn a_complete_machine_needs_no_step() {
 #[test]
 fn a_bare_debian_needs_everything_in_this_order() {
     let plan = plan(&bare_debian()).unwrap();
-    let all = DEBIAN_PACKAGES.map(|(name, _why)| name).to_vec();
+    let all = DEBIAN_PACKAGES.iter().map(|(name, _why)| *name).collect();
     assert_eq!(plan.steps, [Step::Packages(all), Step::Link, Step::Linker]);
 }
 

@@ -30,6 +30,20 @@ enum Verb {
     Key(key::KeyVerb),
 }
 
+/// The newest records of the host's log, a line of JSON each.
+pub(super) fn tail(globals: &Globals, n_lines: usize) -> anyhow::Result<String> {
+    let mut lines = std::collections::VecDeque::new();
+    files::read(&files::dir(None, globals)?, |_, bytes| {
+        for line in String::from_utf8_lossy(bytes).lines() {
+            lines.push_back(line.to_owned());
+            if lines.len() > n_lines {
+                lines.pop_front();
+            }
+        }
+    })?;
+    Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
+}
+
 impl Audit {
     /// A verb's own word for JSON.
     pub(super) fn is_json(&self) -> bool {

@@ -4,6 +4,7 @@
 
 mod exempt;
 mod halt;
+mod health;
 mod history;
 mod lift;
 mod locate;
@@ -21,6 +22,7 @@ pub use self::{
         SyncQuery, Synced,
     },
     halt::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
+    health::Health,
     history::{Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
     lift::{LiftReply, LiftRequest, Lifted, UnliftReply, UnliftRequest},
     locate::{LocateQuery, Located, LocatedOrder},
@@ -257,20 +259,6 @@ pub struct Explained {
     /// Orders that would speak about the packet, but are lifted.
     #[serde(default)]
     pub lifted: Vec<Lifted>,
-}
-
-/// How the host stands, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// A policy is enforced on every configured interface.
-    Ok,
-    /// A policy is enforced, but not all is well.
-    Degraded,
-    /// No policy is enforced.
-    NotEnforcing,
-    /// The kernel's state cannot be read.
-    Unknown,
 }
 
 /// Answer to `GET /v1/status`.

@@ -16,6 +16,7 @@ mod directive;
 mod endpoints;
 mod exempt;
 mod explain;
+mod figures;
 mod halt;
 mod history;
 mod incoming;
@@ -55,6 +56,7 @@ use super::{
     incoming::Incoming,
     kept::Kept,
     marks::Marks,
+    metrics::{Figures, Pages, PublishDurations},
     probes::Counts,
     problems::{Problems, Topic},
     settings::Settings,
@@ -123,6 +125,8 @@ pub enum Event {
     Network,
     /// Events cannot be read any more.
     EventsFailed(String),
+    /// What the rest of the daemon has found: a problem, or none any more.
+    Problem(Topic, Option<String>),
     /// Stop; enforcement stays on.
     Shutdown,
 }
@@ -141,6 +145,8 @@ pub struct Handle {
     pub snapshot: watch::Receiver<Arc<Status>>,
     /// Sampled verdicts.
     pub hub: Hub,
+    /// Metrics.
+    pub pages: Pages,
 }
 
 /// A policy that the kernel enforces.
@@ -166,6 +172,8 @@ struct Engine {
     store: Store,
     dataplane: Dataplane,
     snapshot: watch::Sender<Arc<Status>>,
+    figures: watch::Sender<Arc<Figures>>,
+    publishes: PublishDurations,
     location: Option<Arc<Location>>,
     in_force: Option<InForce>,
     /// While a policy waits for confirmation: what the kernel reverts to.
@@ -208,12 +216,13 @@ struct Engine {
 pub fn spawn(settings: Settings) -> anyhow::Result<(Handle, Option<EventRing>, thread::JoinHandle<()>)> {
     let (events, inbox) = mpsc::channel(64);
     let (snapshot, snapshots) = watch::channel(Arc::new(Status::starting()));
+    let (figures, told) = watch::channel(Arc::new(Figures::starting()));
     let (naming, names) = watch::channel(Arc::new(Naming::default()));
     let (opened, is_open) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || {
-            let engine = Engine::open(settings, snapshot, naming);
+            let engine = Engine::open(settings, snapshot, figures, naming);
             match engine {
                 Ok(mut engine) => {
                     if opened.send(Ok(engine.open_events())).is_ok() {
@@ -232,6 +241,7 @@ pub fn spawn(settings: Settings) -> anyhow::Result<(Handle, Option<EventRing>, t
             events,
             snapshot: snapshots,
             hub: Hub::new(names),
+            pages: Pages::new(told),
         },
         ring,
         thread,
@@ -242,6 +252,7 @@ impl Engine {
     fn open(
         settings: Settings,
         snapshot: watch::Sender<Arc<Status>>,
+        figures: watch::Sender<Arc<Figures>>,
         naming: watch::Sender<Arc<Naming>>,
     ) -> anyhow::Result<Self> {
         let store = Store::new(&settings.state_dir);
@@ -281,6 +292,8 @@ impl Engine {
             settings,
             dataplane,
             snapshot,
+            figures,
+            publishes: PublishDurations::default(),
             location: None,
             in_force: None,
             fallback: None,
@@ -308,6 +321,14 @@ impl Engine {
         self.tell_watchers();
         while let Some(event) = inbox.blocking_recv() {
             self.settle();
+            let is_question = matches!(
+                event,
+                Event::Status(_)
+                    | Event::Explain(..)
+                    | Event::Locate(..)
+                    | Event::History(_)
+                    | Event::Exempt(_)
+            );
             match event {
                 Event::Tick => self.tick(),
                 Event::Status(reply) => answer(reply, self.status()),
@@ -386,9 +407,14 @@ impl Engine {
                     self.attach_missing();
                 }
                 Event::EventsFailed(text) => self.problems.set(Topic::Events, text),
+                Event::Problem(topic, Some(text)) => self.problems.set(topic, text),
+                Event::Problem(topic, None) => self.problems.clear(&topic),
                 Event::Shutdown => return self.stop_audit(),
             }
             self.tell_watchers();
+            if !is_question {
+                self.tell_metrics(None);
+            }
         }
     }
 
@@ -444,6 +470,7 @@ impl Engine {
             ..self.status()
         };
         self.snapshot.send_replace(Arc::new(status));
+        self.tell_metrics(busy);
     }
 }
 

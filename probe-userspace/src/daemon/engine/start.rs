@@ -393,6 +393,7 @@ impl Engine {
     }
 
     pub(super) fn note_published(&mut self, published: &Published, compile_ms: u64) {
+        self.publishes.note(published, compile_ms);
         self.last_publish = Some(LastPublish {
             compile_ms,
             load_ms: millis(published.load),

@@ -12,7 +12,7 @@ use crate::{
         },
         sentence::sentence,
     },
-    dataplane::{Attached, GenerationInfo, Mode},
+    dataplane::{self, Attached, GenerationInfo, Mode},
     geo::GeoSource,
     instant::Instant,
     policy::halted_service,
@@ -22,6 +22,20 @@ const SECONDS_PER_DAY: u64 = 86_400;
 
 impl Engine {
     pub(super) fn status(&self) -> Status {
+        let mut status = self.status_without_counters();
+        match self.dataplane.counters() {
+            Ok(rows) => status.counters = rows.into_iter().map(counter).collect(),
+            Err(error) => {
+                status.problems.push(format!("cannot read the counters: {error}"));
+                status.state = Health::Unknown;
+                status.sentence = sentence(&status);
+            }
+        }
+        status
+    }
+
+    /// Reading the counters takes most of the time.
+    pub(super) fn status_without_counters(&self) -> Status {
         let mut status = Status::starting();
         status.busy = None;
         status.problems = self.problems.texts();
@@ -106,17 +120,6 @@ impl Engine {
         };
         status.redirect_errors = self.dataplane.redirect_errors()?;
         status.ethertypes = self.dataplane.ethertypes()?.into_iter().map(ethertype).collect();
-        status.counters = self
-            .dataplane
-            .counters()?
-            .into_iter()
-            .map(|row| CounterRow {
-                reason: row.reason.to_owned(),
-                class: row.class,
-                packets: row.packets,
-                bytes: row.bytes,
-            })
-            .collect();
         let is_baseline = self
             .in_force
             .as_ref()
@@ -211,6 +214,15 @@ fn interface(attached: &Attached) -> Interface {
             Mode::Skb => "skb".to_owned(),
         },
         egress: attached.egress.map(str::to_owned),
+    }
+}
+
+fn counter(row: dataplane::CounterRow) -> CounterRow {
+    CounterRow {
+        reason: row.reason.to_owned(),
+        class: row.class,
+        packets: row.packets,
+        bytes: row.bytes,
     }
 }
 

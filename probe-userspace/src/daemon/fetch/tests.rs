@@ -345,6 +345,7 @@ fn engine(mut answers: Vec<Result<Taken, Refusal>>) -> (Handle, Told<Vec<u8>>, T
         events,
         snapshot,
         hub: Hub::new(names),
+        pages: crate::daemon::metrics::Pages::of_nothing(),
     };
     (handle, candidates, rows)
 }

@@ -17,7 +17,7 @@ pub use interfaces::uplinks;
 pub use mpls::{mpls_sysctl, takes_mpls};
 pub use resolver::parse_resolv_conf;
 pub use route::{parse_ipv6_route, parse_route};
-pub use tcp::{parse_tcp, parse_udp_peers};
+pub use tcp::{listening_ports, parse_tcp, parse_udp_peers};
 
 /// Why an address matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `TCP_ESTABLISHED` (include/net/tcp_states.h).
 const ESTABLISHED: &str = "01";
+/// `TCP_LISTEN`.
+const LISTENING: &str = "0A";
 
 /// Remote addresses of established connections to local ports.
 pub fn parse_tcp(text: &str, local_ports: &[u16]) -> Vec<IpAddr> {
@@ -11,6 +13,16 @@ pub fn parse_tcp(text: &str, local_ports: &[u16]) -> Vec<IpAddr> {
         .skip(1)
         .filter_map(|line| peer(line, local_ports))
         .collect()
+}
+
+/// Local ports that somebody listens on.
+pub fn listening_ports(text: &str) -> Vec<u16> {
+    let local = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, _remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        (state == LISTENING).then(|| port(local)).flatten()
+    };
+    text.lines().skip(1).filter_map(local).collect()
 }
 
 /// Remote addresses of UDP sockets that are connected to a remote port.

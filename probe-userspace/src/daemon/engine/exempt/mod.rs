@@ -281,6 +281,11 @@ impl Engine {
         status.n_exemptions_expiring = list.iter().filter(|exemption| exemption.until <= soon).count();
     }
 
+    /// When the first of them ends.
+    pub(in crate::daemon::engine) fn first_exemption_end(&self) -> Option<Instant> {
+        self.exemptions.list.first_end()
+    }
+
     /// The run-time exemptions that cover an address now, and what they lift together: ends and lift keys.
     pub(super) fn exemptions_of(
         &self,
