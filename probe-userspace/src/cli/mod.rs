@@ -19,6 +19,7 @@ mod observe;
 mod output;
 mod policy_file;
 mod remote;
+mod restore;
 mod resume;
 mod rollback;
 mod run;
@@ -82,6 +83,7 @@ enum Command {
     Init(init::Init),
     Observe(observe::Observe),
     Run(run::Run),
+    Restore(restore::Restore),
     Check(check::Check),
     Apply(apply::Apply),
     Confirm(confirm::Confirm),
@@ -141,6 +143,11 @@ impl Globals {
     }
 }
 
+/// The definition of the command line, for manual pages and completions.
+pub fn definition() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Parses the arguments and runs the verb.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -163,6 +170,7 @@ impl Command {
             Self::Init(verb) => verb.execute(globals),
             Self::Observe(verb) => verb.execute(globals),
             Self::Run(verb) => verb.execute(globals),
+            Self::Restore(verb) => verb.execute(globals),
             Self::Check(verb) => verb.execute(globals),
             Self::Apply(verb) => verb.execute(globals),
             Self::Confirm(verb) => verb.execute(globals),

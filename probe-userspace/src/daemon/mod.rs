@@ -22,6 +22,7 @@ mod kept;
 mod last_good;
 mod marks;
 mod memory;
+mod notify;
 pub mod offline;
 pub mod preflight;
 mod probes;
@@ -48,6 +49,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+pub use engine::{Restored, restore};
 pub use refusal::Refusal;
 
 use self::{

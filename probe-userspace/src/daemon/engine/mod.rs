@@ -27,12 +27,17 @@ mod memory;
 mod network;
 mod probe;
 mod push;
+mod ready;
+mod restore;
 mod revert;
 mod start;
 mod status;
 mod watchers;
 
-pub use self::exempt::ExemptEvent;
+pub use self::{
+    exempt::ExemptEvent,
+    restore::{Restored, restore},
+};
 
 use std::{fs::File, sync::Arc, thread};
 
@@ -55,6 +60,7 @@ use super::{
     incoming::Incoming,
     kept::Kept,
     marks::Marks,
+    notify::Notifier,
     probes::Counts,
     problems::{Problems, Topic},
     settings::Settings,
@@ -190,6 +196,7 @@ struct Engine {
     /// Seconds since the start, as far as there was nothing else to do.
     n_ticks: u64,
     naming: watch::Sender<Arc<Naming>>,
+    notifier: Notifier,
     /// Keeps other daemons off the state directory.
     _lock: File,
     last_publish: Option<LastPublish>,
@@ -293,6 +300,7 @@ impl Engine {
             attachments: interfaces::Attachments::default(),
             n_ticks: 0,
             naming,
+            notifier: Notifier::from_environment(),
             _lock: lock,
             last_publish: None,
             clock: ClockWatch::default(),
@@ -305,6 +313,7 @@ impl Engine {
 
     fn run(&mut self, mut inbox: mpsc::Receiver<Event>) {
         self.show(None);
+        self.notify();
         self.tell_watchers();
         while let Some(event) = inbox.blocking_recv() {
             self.settle();
@@ -386,7 +395,10 @@ impl Engine {
                     self.attach_missing();
                 }
                 Event::EventsFailed(text) => self.problems.set(Topic::Events, text),
-                Event::Shutdown => return self.stop_audit(),
+                Event::Shutdown => {
+                    self.notifier.stopping();
+                    return self.stop_audit();
+                }
             }
             self.tell_watchers();
         }
@@ -423,6 +435,7 @@ impl Engine {
         self.problems
             .note(Topic::Retired, "cannot free retired generations", result);
         self.tick_audit();
+        self.notify();
     }
 
     fn set_failsafe(&mut self) {
@@ -439,10 +452,14 @@ impl Engine {
 
     /// Replaces the snapshot.
     fn show(&mut self, busy: Option<&str>) {
+        self.notifier.busy(busy.is_some());
         let status = Status {
             busy: busy.map(str::to_owned),
             ..self.status()
         };
+        if self.notifier.is_ready() {
+            self.notifier.status(&status.sentence);
+        }
         self.snapshot.send_replace(Arc::new(status));
     }
 }
