@@ -18,7 +18,7 @@ pub const DEBIAN_PREFIX: &str = "/usr";
 pub const LINKED_TOOLCHAIN: &str = "cordon-bpf";
 
 /// What Debian must have, and why.
-pub const DEBIAN_PACKAGES: [(&str, &str); 10] = [
+pub const DEBIAN_PACKAGES: [(&str, &str); 14] = [
     ("rustc-web", "compiler"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "source of its standard library"),
@@ -28,6 +28,10 @@ pub const DEBIAN_PACKAGES: [(&str, &str); 10] = [
     ("nftables", "`nft`, which serves the tier that a mark stands for"),
     ("curl", "the client that is served, refused or drained"),
     ("strace", "makes system calls of the daemon fail"),
+    ("debootstrap", "makes the host that the tests boot"),
+    ("systemd-container", "boots it"),
+    ("lintian", "checks the .deb"),
+    ("rpm", "makes and checks the .rpm"),
     ("minisign", "the stock one, for the tests of signatures"),
 ];
 
