@@ -2,11 +2,14 @@
 //!
 //! What is written goes to a temporary file beside its place, is synced, takes the name at once, and the directory is
 //! synced. A writer that dies leaves its temporary file; [`remove_leftovers`] takes it away.
+//!
+//! What root makes in somebody else's directory belongs to them: the daemon runs as a user of its own, and must be able
+//! to read and replace what a verb of the command line wrote there.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
@@ -14,6 +17,7 @@ use std::{
 
 /// Ending of temporary files; their names begin with a dot.
 const TEMPORARY: &str = ".new";
+const ROOT: u32 = 0;
 /// So many leftovers with the next free name are passed over.
 const MAX_ATTEMPTS: usize = 100;
 
@@ -67,7 +71,10 @@ pub fn remove(path: &Path) -> io::Result<bool> {
 /// Makes a directory and those above it, unless it is there.
 pub fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(dir) {
-        Ok(()) => sync_dir(parent(dir)),
+        Ok(()) => {
+            give_to_owner_of(parent(dir), &File::open(dir)?)?;
+            sync_dir(parent(dir))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound && dir.parent().is_some() => {
             make_dir(parent(dir), mode)?;
             make_dir(dir, mode)
@@ -137,6 +144,7 @@ fn temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
             .open(&temporary);
         match opened {
             Ok(file) => {
+                give_to_owner_of(parent(path), &file)?;
                 // Where there are no locks a leftover may be taken for one too early, which fails this write.
                 drop(file.try_lock());
                 return Ok((temporary, file));
@@ -146,6 +154,15 @@ fn temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
         }
     }
     Err(last_error.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
+}
+
+/// If root made it. By its descriptor: a name may lead elsewhere by now.
+fn give_to_owner_of(dir: &Path, made: &File) -> io::Result<()> {
+    let owner = fs::metadata(dir)?;
+    if owner.uid() == ROOT || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    fchown(made, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -182,6 +199,23 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(names(dir.path()), ["state"]);
+    }
+
+    #[test]
+    fn what_root_makes_in_a_users_directory_is_the_users() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not root: nothing to give away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(7), Some(8)).unwrap();
+        let owner = |path: &Path| path.metadata().map(|it| (it.uid(), it.gid())).unwrap();
+        write(&dir.path().join("state"), b"one", 0o600, Existing::Keep).unwrap();
+        make_dir(&dir.path().join("keys"), 0o750).unwrap();
+        write(&dir.path().join("keys/alice.pub"), b"one", 0o644, Existing::Keep).unwrap();
+        for name in ["state", "keys", "keys/alice.pub"] {
+            assert_eq!(owner(&dir.path().join(name)), (7, 8), "{name}");
+        }
     }
 
     #[test]

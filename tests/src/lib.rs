@@ -6,6 +6,7 @@
 
 pub mod abroad;
 pub mod bench;
+pub mod booted;
 pub mod bundle_writer;
 pub mod cordon_process;
 pub mod corpus;

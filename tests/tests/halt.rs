@@ -17,11 +17,11 @@ use serde_json::Value;
 
 use crate::traffic::edge::{Edge, address};
 
-const PASS: Outcome = Outcome::Passed;
-const DROP: Outcome = Outcome::Blocked;
+pub(crate) const PASS: Outcome = Outcome::Passed;
+pub(crate) const DROP: Outcome = Outcome::Blocked;
 
 /// Two services of the lab's edge; ping is for neither. One order is about everything, one about a service.
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 version = 1
 name = "two-services"
 default = "pass"
@@ -64,7 +64,7 @@ fn another() -> String {
 }
 
 /// What a source meets by TCP (web), UDP (echo) and ping.
-fn met(edge: &Edge, source: &str) -> [Outcome; 3] {
+pub(crate) fn met(edge: &Edge, source: &str) -> [Outcome; 3] {
     let probes = Protocol::ALL.map(|protocol| Probe {
         source: address(source),
         protocol,
@@ -96,6 +96,11 @@ fn reboot(cordon: &mut Cordon<'_>) {
     cordon.cordon_ok(&["detach", "--yes"]).unwrap();
     cordon.run().unwrap();
     cordon.wait_attached().unwrap();
+}
+
+/// The start of a boot: nothing is pinned, and no daemon runs.
+pub(crate) fn forget_the_boot(cordon: &Cordon<'_>) {
+    cordon.cordon_ok(&["detach", "--yes"]).unwrap();
 }
 
 /// Makes the host one that takes signed bundles only.

@@ -10,6 +10,8 @@ mod access;
 mod actions;
 /// The audit log: what is recorded, what becomes of it when the disk is full, and whoever tampers with it.
 mod audit;
+/// A booted host, and the packages it is given.
+mod booted;
 /// Signed bundles: bad ones, altered ones, and stock minisign.
 mod bundle;
 /// What is left behind by the harness, the daemon and the demo: nothing.
@@ -60,6 +62,8 @@ mod links;
 mod lockout;
 /// Metrics: what a scrape says, and what dashboard and alert rules make of it.
 mod metrics;
+/// What the service manager is told.
+mod notify;
 /// `cordon observe` on an interface with traffic.
 mod observe;
 /// Canaries: `cordon probe`, and `--confirm auto`.
@@ -68,6 +72,8 @@ mod probes;
 mod publish;
 /// Bundles that are pushed: over the socket, from the incoming directory, and history.
 mod push;
+/// `cordon restore`: a boot without a daemon.
+mod restore;
 /// Policies that nobody confirms, in many windows.
 mod revert;
 /// What the daemon tells the dataplane about its host.

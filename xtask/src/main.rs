@@ -2,6 +2,7 @@
 
 mod build;
 mod ci;
+mod dist;
 mod mutate;
 mod process;
 mod root_user;
@@ -33,6 +34,8 @@ enum Verb {
     Test(test::TestArgs),
     /// Measure nanoseconds per packet, time to publish, memory (root)
     Bench(build::RunArgs),
+    /// Build a .deb, an .rpm and a static tarball with checksums
+    Dist(dist::DistArgs),
     /// What `.ci/run` calls: format, tidy, clippy, deny, test, demo (root)
     Ci(ci::CiArgs),
     /// Run the packet corpus on the parser with one branch missing, for every branch (root; an hour)
@@ -58,6 +61,7 @@ fn try_main(verb: Verb) -> anyhow::Result<()> {
         Verb::Demo(args) => build::run_as_root("demo", &args),
         Verb::Bench(args) => build::run_as_root("bench", &args),
         Verb::Test(args) => test::run(&args).map(|_summary| ()),
+        Verb::Dist(args) => dist::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::MutateParser(args) => mutate::run(&args),
         Verb::Tidy => tidy::run(),

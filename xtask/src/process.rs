@@ -43,6 +43,13 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Another program, in the workspace root.
+pub fn tool(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(workspace_root());
+    command
+}
+
 /// Runs a command with our own output; fails unless it exits with 0.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command

@@ -24,6 +24,15 @@ pub(super) struct Detach {
     #[arg(long)]
     yes: bool,
 
+    /// Why, for the audit log
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "cordon detach",
+        hide_default_value = true
+    )]
+    reason: String,
+
     /// Detach although a daemon runs; it will not attach to these interfaces again until it is restarted.
     /// For a daemon that cannot be stopped; otherwise stop it first
     #[arg(long)]
@@ -44,7 +53,7 @@ impl Detach {
         }
         let detached = dataplane::detach_all(&settings.pin_dir)?;
         let uid = nix::unistd::getuid().as_raw();
-        if let Err(error) = record_detached(&settings, &detached.interfaces, uid) {
+        if let Err(error) = record_detached(&settings, &detached.interfaces, &self.reason, uid) {
             output::print_note(&format!("detached, but not recorded: {error:#}"))?;
         }
         output::print(globals.output, &detached, render)?;

@@ -18,6 +18,9 @@ use crate::{
     host::Host,
 };
 
+/// The host file of the packages: it attaches to nothing.
+const AS_PACKAGED: &str = include_str!("../../packaging/cordon.toml");
+
 /// Write a host file for this machine
 ///
 /// Finds the interfaces, and makes failsafe what the machine depends on: SSH peers, gateways, resolvers, DHCP
@@ -153,6 +156,8 @@ fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
     }
+    // What the package brought says nothing that could be lost.
+    let force = force || fs::read_to_string(path).is_ok_and(|known| known == AS_PACKAGED);
     let existing = if force { Existing::Replace } else { Existing::Keep };
     match durable::write(path, text.as_bytes(), 0o644, existing) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
@@ -175,7 +180,7 @@ fn next_steps(written: &Written) -> String {
         text.push_str(&format!("  failsafe: {} ({})\n", entry.prefix, entry.comment));
     }
     text.push_str(&format!(
-        "next:\n  read {file}: are all your ways in failsafe?\n  cordon observe {first}   # who comes, blocking nothing\n  cordon check FILE         # is the policy good?\n  cordon run                # or: systemctl start cordon\n  cordon apply FILE         # on a terminal: reverts after 120 s unless confirmed\n"
+        "next:\n  read {file}: are all your ways in failsafe?\n  cordon observe {first}   # who comes, blocking nothing\n  cordon check FILE         # is the policy good?\n  systemctl enable --now cordon-restore cordon   # or, without the package: cordon run\n  cordon apply FILE         # on a terminal: reverts after 120 s unless confirmed\n"
     ));
     text
 }
@@ -215,6 +220,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "a longer first text");
         write(&path, "two", true).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+    }
+
+    #[test]
+    fn the_packages_file_is_good_attaches_to_nothing_and_is_replaced() {
+        let (host, diagnostics) = crate::host::parse("cordon.toml", AS_PACKAGED);
+        assert!(host.unwrap().interfaces.is_empty() && diagnostics.is_empty());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cordon.toml");
+        fs::write(&path, AS_PACKAGED).unwrap();
+        write(&path, "mine", false).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod observe;
 mod output;
 mod policy_file;
 mod remote;
+mod restore;
 mod resume;
 mod rollback;
 mod run;
@@ -93,6 +94,7 @@ enum Command {
     Resume(resume::Resume),
     Check(check::Check),
     Run(run::Run),
+    Restore(restore::Restore),
     Doctor(doctor::Doctor),
     History(history::History),
     Rollback(rollback::Rollback),
@@ -148,6 +150,11 @@ impl Globals {
     }
 }
 
+/// The definition of the command line, for manual pages and completions.
+pub fn definition() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Parses the arguments and runs the verb.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -170,6 +177,7 @@ impl Command {
             Self::Init(verb) => verb.execute(globals),
             Self::Observe(verb) => verb.execute(globals),
             Self::Run(verb) => verb.execute(globals),
+            Self::Restore(verb) => verb.execute(globals),
             Self::Check(verb) => verb.execute(globals),
             Self::Apply(verb) => verb.execute(globals),
             Self::Confirm(verb) => verb.execute(globals),

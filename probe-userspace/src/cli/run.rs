@@ -17,16 +17,21 @@ pub(super) struct Run {}
 
 impl Run {
     pub(super) fn execute(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let filter = EnvFilter::try_from_env("CORDON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_target(false)
-            .init();
+        log_to_stderr();
         let settings = globals.settings()?;
         output::print_remarks(globals.output, &settings.warnings)?;
         daemon::run(settings)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Logs go to standard error, at the level that CORDON_LOG says.
+pub(super) fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("CORDON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

@@ -23,6 +23,7 @@ mod last_good;
 mod marks;
 mod memory;
 mod metrics;
+mod notify;
 pub mod offline;
 pub mod preflight;
 mod probes;
@@ -49,6 +50,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+pub use engine::{Restored, restore};
 pub use refusal::Refusal;
 
 use self::{

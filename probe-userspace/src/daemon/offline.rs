@@ -5,7 +5,12 @@ use crate::audit::{Actor, Event};
 
 /// Records that a user detached cordon, if there is a state directory and no daemon holds it: one that does sees for
 /// itself what has become of its interfaces. Says whether it was recorded.
-pub fn record_detached(settings: &Settings, interfaces: &[String], uid: u32) -> anyhow::Result<bool> {
+pub fn record_detached(
+    settings: &Settings,
+    interfaces: &[String],
+    reason: &str,
+    uid: u32,
+) -> anyhow::Result<bool> {
     if !settings.state_dir.is_dir() || interfaces.is_empty() {
         return Ok(false);
     }
@@ -17,7 +22,7 @@ pub fn record_detached(settings: &Settings, interfaces: &[String], uid: u32) -> 
     for ifname in interfaces {
         let event = Event::Detach {
             ifname: ifname.clone(),
-            reason: "cordon detach".to_owned(),
+            reason: reason.to_owned(),
         };
         journal.record(&Actor::Local { uid }, &event)?;
     }

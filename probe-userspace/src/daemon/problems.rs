@@ -172,6 +172,11 @@ impl Problems {
         self.by_topic.keys()
     }
 
+    /// What is wrong with the topic.
+    pub fn text(&self, topic: &Topic) -> Option<&str> {
+        self.by_topic.get(topic).map(String::as_str)
+    }
+
     /// For the status.
     pub fn texts(&self) -> Vec<String> {
         self.by_topic.values().cloned().collect()

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{
-        fs::{DirBuilderExt as _, PermissionsExt as _},
+        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
         net::UnixStream as StdUnixStream,
     },
     path::Path,
@@ -88,7 +88,9 @@ pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
     fs::set_permissions(socket, fs::Permissions::from_mode(0o660))
         .with_context(|| format!("cannot set the mode of {}", socket.display()))?;
     if let Ok(Some(group)) = nix::unistd::Group::from_name(GROUP) {
-        for path in [dir, socket] {
+        // What is made by the group itself belongs to it, and a sandbox may forbid the call.
+        let is_foreign = |path: &&Path| !path.metadata().is_ok_and(|it| it.gid() == group.gid.as_raw());
+        for path in [dir, socket].into_iter().filter(is_foreign) {
             std::os::unix::fs::chown(path, None, Some(group.gid.as_raw()))
                 .with_context(|| format!("cannot give {} to group {GROUP}", path.display()))?;
         }

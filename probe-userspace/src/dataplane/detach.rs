@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -62,8 +63,11 @@ pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
         detached.n_pins += remove(&path)?;
     }
     fs::remove_dir(&root).map_err(|error| failed("removing", &root, &error))?;
-    // The directory itself may have been made by systemd or the administrator.
-    let _ = fs::remove_dir(pin_dir);
+    // Made for a daemon of another user, the directory itself stays: its unit mounts it.
+    let own = nix::unistd::geteuid().as_raw();
+    if fs::metadata(pin_dir).is_ok_and(|metadata| metadata.uid() == own) {
+        let _ = fs::remove_dir(pin_dir);
+    }
     Ok(detached)
 }
 

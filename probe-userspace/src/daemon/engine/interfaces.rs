@@ -38,16 +38,7 @@ impl Engine {
     }
 
     fn attach_wanted(&mut self) {
-        let has_baseline = self
-            .in_force
-            .as_ref()
-            .is_some_and(|in_force| in_force.is_baseline);
-        let has_halts = self.has_halted_services();
-        let is_wanted = self
-            .dataplane
-            .state()
-            .is_ok_and(|state| !state.is_empty && (!has_baseline || state.halted.is_some() || has_halts));
-        if !is_wanted {
+        if !self.is_attaching_wanted() {
             return;
         }
         let attached = match self.dataplane.interfaces() {
@@ -73,6 +64,18 @@ impl Engine {
                 Err(text) => self.problems.set(topic, text),
             }
         }
+    }
+
+    /// Whether there is anything to enforce.
+    pub(super) fn is_attaching_wanted(&self) -> bool {
+        let has_baseline = self
+            .in_force
+            .as_ref()
+            .is_some_and(|in_force| in_force.is_baseline);
+        let has_halts = self.has_halted_services();
+        self.dataplane
+            .state()
+            .is_ok_and(|state| !state.is_empty && (!has_baseline || state.halted.is_some() || has_halts))
     }
 
     fn attach_one(&mut self, place: &Place, attached: &[Attached]) -> Result<(), String> {

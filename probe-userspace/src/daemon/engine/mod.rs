@@ -28,12 +28,17 @@ mod memory;
 mod network;
 mod probe;
 mod push;
+mod ready;
+mod restore;
 mod revert;
 mod start;
 mod status;
 mod watchers;
 
-pub use self::exempt::ExemptEvent;
+pub use self::{
+    exempt::ExemptEvent,
+    restore::{Restored, restore},
+};
 
 use std::{fs::File, sync::Arc, thread};
 
@@ -57,6 +62,7 @@ use super::{
     kept::Kept,
     marks::Marks,
     metrics::{Figures, Pages, PublishDurations},
+    notify::Notifier,
     probes::Counts,
     problems::{Problems, Topic},
     settings::Settings,
@@ -198,6 +204,7 @@ struct Engine {
     /// Seconds since the start, as far as there was nothing else to do.
     n_ticks: u64,
     naming: watch::Sender<Arc<Naming>>,
+    notifier: Notifier,
     /// Keeps other daemons off the state directory.
     _lock: File,
     last_publish: Option<LastPublish>,
@@ -306,6 +313,7 @@ impl Engine {
             attachments: interfaces::Attachments::default(),
             n_ticks: 0,
             naming,
+            notifier: Notifier::from_environment(),
             _lock: lock,
             last_publish: None,
             clock: ClockWatch::default(),
@@ -318,6 +326,7 @@ impl Engine {
 
     fn run(&mut self, mut inbox: mpsc::Receiver<Event>) {
         self.show(None);
+        self.notify();
         self.tell_watchers();
         while let Some(event) = inbox.blocking_recv() {
             self.settle();
@@ -409,7 +418,10 @@ impl Engine {
                 Event::EventsFailed(text) => self.problems.set(Topic::Events, text),
                 Event::Problem(topic, Some(text)) => self.problems.set(topic, text),
                 Event::Problem(topic, None) => self.problems.clear(&topic),
-                Event::Shutdown => return self.stop_audit(),
+                Event::Shutdown => {
+                    self.notifier.stopping();
+                    return self.stop_audit();
+                }
             }
             self.tell_watchers();
             if !is_question {
@@ -449,6 +461,7 @@ impl Engine {
         self.problems
             .note(Topic::Retired, "cannot free retired generations", result);
         self.tick_audit();
+        self.notify();
     }
 
     fn set_failsafe(&mut self) {
@@ -465,10 +478,14 @@ impl Engine {
 
     /// Replaces the snapshot.
     fn show(&mut self, busy: Option<&str>) {
+        self.notifier.busy(busy.is_some());
         let status = Status {
             busy: busy.map(str::to_owned),
             ..self.status()
         };
+        if self.notifier.is_ready() {
+            self.notifier.status(&status.sentence);
+        }
         self.snapshot.send_replace(Arc::new(status));
         self.tell_metrics(busy);
     }

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// How a client writes its leases.
@@ -36,9 +38,16 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// The servers of all leases found below `root`.
 pub(super) fn servers(root: &Path) -> Vec<IpAddr> {
     let mut found = Vec::new();
+    let mut unreadable = None;
     for (dir, suffix, format) in PLACES {
-        let Ok(entries) = fs::read_dir(root.join(dir)) else {
-            continue;
+        let entries = match fs::read_dir(root.join(dir)) {
+            Ok(entries) => entries,
+            Err(error) => {
+                if error.kind() == ErrorKind::PermissionDenied {
+                    unreadable = Some(dir);
+                }
+                continue;
+            }
         };
         for entry in entries.filter_map(Result::ok) {
             if !entry.file_name().to_string_lossy().ends_with(suffix)
@@ -59,7 +68,21 @@ pub(super) fn servers(root: &Path) -> Vec<IpAddr> {
             });
         }
     }
+    if let (Some(dir), true) = (unreadable, found.is_empty()) {
+        tell_once(dir);
+    }
     found
+}
+
+/// The daemon is not root, and leases are looked at again and again.
+fn tell_once(dir: &str) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "/{dir} may not be read, and no DHCP lease was found elsewhere: if this host has one, name its server as \
+             `dhcp_servers` in the host file"
+        );
+    }
 }
 
 /// The server of the last lease in a file of dhclient.
