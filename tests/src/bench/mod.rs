@@ -3,11 +3,13 @@
 //! Packets are compared as ratios of alternating runs on one machine, never as bare times: generator and
 //! receiver share a CPU, so the absolute figures belong to the machine.
 
+pub mod contest;
 pub mod memory;
 mod packets;
 mod paths;
 mod publish;
 mod report;
+pub mod row;
 
 use std::path::PathBuf;
 
