@@ -17,6 +17,7 @@ mod generation;
 mod host_maps;
 #[cfg(feature = "log")]
 mod kernel_log;
+mod location;
 mod needs;
 mod object;
 mod pins;
@@ -45,6 +46,7 @@ use self::{
     events::Sums,
     generation::Generation,
     host_maps::{HostMaps, OwnAddresses},
+    location::LastTables,
     object::Loaders,
     pins::{EntryVariant, Pins},
     runtime::RuntimeTries,
@@ -52,7 +54,7 @@ use self::{
 };
 use crate::{
     compile::{Heading, Image},
-    host::{EgressHook, ModeChoice, TableSizes},
+    host::{EgressHook, EngineChoice, ModeChoice, TableSizes},
     instant::Instant,
 };
 
@@ -75,6 +77,8 @@ pub struct Settings {
     pub no_generation_pass: bool,
     /// How leaving packets are seen.
     pub egress: EgressHook,
+    /// How addresses are looked up.
+    pub engine: EngineChoice,
     /// Sizes of shared tables; those that are pinned already keep theirs.
     pub sizes: TableSizes,
     /// Whether the host judges only some VLANs of an interface: then the entry program asks
@@ -88,6 +92,7 @@ impl Default for Settings {
             pin_dir: None,
             no_generation_pass: false,
             egress: EgressHook::Auto,
+            engine: EngineChoice::Auto,
             sizes: TableSizes::default(),
             vlan_filter: false,
         }
@@ -107,6 +112,8 @@ pub struct Dataplane {
     runtime: RuntimeTries,
     sums: Sums,
     loaders: Loaders,
+    engine: EngineChoice,
+    last_tables: Option<LastTables>,
     generations: Vec<(u8, Generation)>,
     /// The highest number given so far.
     last_number: u32,
@@ -138,6 +145,8 @@ impl Dataplane {
             runtime: RuntimeTries::open(&pins)?,
             sums: Sums::open(&pins)?,
             loaders,
+            engine: settings.engine,
+            last_tables: None,
             generations: Vec::new(),
             last_number: 0,
             totals: Totals::open(&pins)?,
@@ -485,6 +494,8 @@ impl Generation {
             published: Instant(self.meta.published_s as u32),
             image_digest: hex(&self.meta.image_digest),
             location_digest: hex(&self.meta.location_digest),
+            engines: self.engines(),
+            lpm_prefixes: self.lpm_prefixes(),
             is_both: self.meta.needs & need::BOTH != 0,
         }
     }
