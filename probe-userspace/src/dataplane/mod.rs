@@ -21,6 +21,7 @@ mod location;
 mod needs;
 mod object;
 mod pins;
+mod programs;
 mod publish;
 mod runtime;
 mod sample;
@@ -36,9 +37,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::{
-    Counter, FOREVER, RuntimeValue, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program, need,
-};
+use probe_common::{Counter, FOREVER, RuntimeValue, StateWord, Target, Verdict, limits::NO_SLOT, need};
 
 use self::{
     counters::Totals,
@@ -414,41 +413,6 @@ impl Dataplane {
     pub fn open_entry_program(&self) -> Result<Xdp, DataplaneError> {
         Xdp::from_pin(self.pins.entry(self.variant), XdpAttachType::Interface)
             .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
-    }
-
-    /// What the verifier made of the entry program, of the egress program if this process loaded it, and of the active
-    /// generation's programs.
-    pub fn programs(&self) -> Result<Vec<ProgramSize>, DataplaneError> {
-        let failed = |error| DataplaneError::kernel("asking for the size of a program", &error);
-        let size = |name, program: &Xdp, load| {
-            let verified_instructions = program.info().map_err(failed)?.verified_instruction_count();
-            Ok(ProgramSize {
-                name,
-                verified_instructions,
-                load,
-            })
-        };
-        let mut sizes = vec![size(program::ENTRY, &self.entry, Some(self.entry_load))?];
-        if let Some(verified_instructions) = self.egress.verified_instructions() {
-            sizes.push(ProgramSize {
-                name: program::EGRESS,
-                verified_instructions,
-                load: None,
-            });
-        }
-        if let Some(generation) = self.effective() {
-            let [judge, sample] = generation.loads.map_or([None; 2], |loads| loads.map(Some));
-            sizes.push(size(program::GENERATION, &generation.program()?, judge)?);
-            sizes.push(size(program::SAMPLE, &generation.sample, sample)?);
-            if let Some(egress) = generation.egress_program()? {
-                sizes.push(ProgramSize {
-                    name: program::EGRESS_GENERATION,
-                    verified_instructions: egress.info().map_err(failed)?.verified_instruction_count(),
-                    load: None,
-                });
-            }
-        }
-        Ok(sizes)
     }
 
     /// Whether the slot in force holds a program, known or not.

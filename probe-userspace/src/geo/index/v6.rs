@@ -19,7 +19,9 @@ const MIN_NODE_BITS: u8 = 4;
 /// Bits of the largest node.
 const MAX_NODE_BITS: u8 = 16;
 /// How many more places than parts a node has, as a power of two: fewer parts in each place, more memory.
-const NODE_SPREAD: u32 = 0;
+const NODE_SPREAD: u32 = 2;
+/// Runs for which a node may be as large as it can be.
+const MANY: usize = 4096;
 /// A node that leaves more than this part of the runs in one place is no better than a line.
 const WORST_SHARE: usize = 4;
 
@@ -132,23 +134,25 @@ impl Builder<'_> {
         if n_runs <= LINE_WAYS {
             return None;
         }
-        let bits = (n_runs.ilog2() + NODE_SPREAD) as u8;
-        let bits = bits
-            .clamp(MIN_NODE_BITS, MAX_NODE_BITS)
-            .min(half_end - prefix_len);
-        if bits < MIN_NODE_BITS {
-            return None;
-        }
-        // The largest share: boundaries in one place.
-        let shift = 128 - prefix_len - bits;
-        let (mut most, mut run, mut place) = (0, 0, None);
-        for start in &self.starts[begin + 1..=end] {
-            let its_place = (*start ^ first) >> shift;
-            run = if place == Some(its_place) { run + 1 } else { 1 };
-            place = Some(its_place);
-            most = most.max(run);
-        }
-        (most * WORST_SHARE <= n_runs.max(LINE_WAYS * WORST_SHARE)).then_some(bits)
+        let room = MAX_NODE_BITS.min(half_end - prefix_len);
+        let usual = ((n_runs.ilog2() + NODE_SPREAD) as u8).clamp(MIN_NODE_BITS, MAX_NODE_BITS);
+        // The most boundaries in one place.
+        let most = |bits: u8| {
+            let shift = 128 - prefix_len - bits;
+            let (mut most, mut n, mut place) = (0, 0, None);
+            for start in &self.starts[begin + 1..=end] {
+                let its_place = (*start ^ first) >> shift;
+                n = if place == Some(its_place) { n + 1 } else { 1 };
+                place = Some(its_place);
+                most = most.max(n);
+            }
+            most
+        };
+        let is_even = |bits: &u8| most(*bits) * WORST_SHARE <= n_runs.max(LINE_WAYS * WORST_SHARE);
+        let even = (usual.min(room)..=room.min(usual + 3)).find(is_even);
+        // Where many lie close together, a tree of lines would be deeper than what a large node skips.
+        let bits = even.or((n_runs > MANY).then_some(room))?;
+        (bits >= MIN_NODE_BITS).then_some(bits)
     }
 
     fn node(
