@@ -16,6 +16,7 @@ mod endpoint;
 mod event;
 mod flow;
 mod frame;
+pub mod index;
 pub mod l4;
 pub mod limits;
 pub mod map_name;
@@ -80,8 +81,8 @@ shared::shared! {
         pub location_digest: [u8; 32],
         /// What it needs besides its own maps, see [`need`].
         pub needs: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// The families whose location is in an index, see [`index::OF_V4`].
+        pub indexed: u32,
     }
 }
 

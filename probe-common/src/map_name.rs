@@ -19,6 +19,10 @@ pub const ENTRY_COUNTERS: &str = "ENTRY_COUNTERS";
 pub const LOCATION_V4: &str = "LOCATION_V4";
 /// LPM trie IPv6 prefix -> class.
 pub const LOCATION_V6: &str = "LOCATION_V6";
+/// Array of [`crate::index::Page`]: IPv4 address -> class, in the place of [`LOCATION_V4`].
+pub const INDEX_V4: &str = "INDEX_V4";
+/// Array of [`crate::index::Page`]: IPv6 address -> class, in the place of [`LOCATION_V6`].
+pub const INDEX_V6: &str = "INDEX_V6";
 /// Array (profile * n_classes + class) -> [`crate::Cell`].
 pub const MATRIX: &str = "MATRIX";
 /// Array of [`crate::Stages`] that timed cells point into.
@@ -110,10 +114,15 @@ pub const SHARED: [&str; 23] = [
     EGRESS_SLOTS,
 ];
 
+/// The maps that lead from an address to its class: generations with one location share them.
+pub const LOCATION: [&str; 4] = [LOCATION_V4, LOCATION_V6, INDEX_V4, INDEX_V6];
+
 /// All maps of a generation.
-pub const GENERATION: [&str; 16] = [
+pub const GENERATION: [&str; 18] = [
     LOCATION_V4,
     LOCATION_V6,
+    INDEX_V4,
+    INDEX_V6,
     MATRIX,
     STAGES,
     OVERRIDES_V4,
@@ -150,6 +159,8 @@ pub mod program {
 
 /// Read-only constants that the loader sets before loading.
 pub mod global {
+    /// `u32`: the families whose location is in an index, see [`crate::index::OF_V4`].
+    pub const INDEXED: &str = "INDEXED";
     /// `u32`: classes of the location tables; the stride of the matrix.
     pub const N_CLASSES: &str = "N_CLASSES";
     /// `u32`: profiles; a row of services holds this many rows of classes.

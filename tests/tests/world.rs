@@ -1,10 +1,15 @@
 //! The whole world database in the kernel, against `prefix-trie` built straight from the database.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use cordon::{
+    compile::Image,
     dataplane::{Dataplane, Settings},
-    geo,
+    geo::{self, Location},
+    host::EngineChoice,
     instant::Instant,
 };
 use integration_tests::{bench::memory::charged, images, scratch::Scratch};
@@ -12,6 +17,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use maxminddb::{Reader, WithinOptions, path};
 use prefix_trie::PrefixMap;
 use probe_common::Action;
+
+mod freeing;
+mod random;
 
 /// Private, shared and unique-local prefixes (RFC 1918, RFC 6598, RFC 4193): no places, whatever a database says.
 const LAN: [&str; 5] = [
@@ -107,13 +115,30 @@ fn kernel_agrees_with_the_database_at_every_edge() {
     let world = images::world().unwrap();
     let dropped = ["CN", "RU", "IR", "KP", "SY", "CU", "BY"];
     let image = images::image(&images::drop_countries(&dropped), &world).unwrap();
+    for engine in [EngineChoice::Auto, EngineChoice::Lpm] {
+        kernel_agrees(&oracle, &world, &image, &dropped, engine);
+    }
+}
+
+fn kernel_agrees(
+    oracle: &Oracle,
+    world: &Location,
+    image: &Arc<Image>,
+    dropped: &[&str],
+    engine: EngineChoice,
+) {
     let mut dataplane = Dataplane::open(&Settings {
-        pin_dir: None,
-        no_generation_pass: false,
+        engine,
         ..Default::default()
     })
     .unwrap();
-    dataplane.publish(&image, None).unwrap();
+    dataplane.publish(image, None).unwrap();
+    let engines = dataplane.state().unwrap().active.map(|active| active.engines);
+    let expected = match engine {
+        EngineChoice::Lpm => "lpm",
+        EngineChoice::Auto | EngineChoice::Index => "index",
+    };
+    assert_eq!(engines, Some([expected; 2]));
 
     let now = Instant::now();
     let (mut n_asked, mut wrong) = (0u64, Vec::new());
@@ -139,7 +164,7 @@ fn kernel_agrees_with_the_database_at_every_edge() {
         }
     }
     println!(
-        "{n_asked} addresses at the edges of {} networks, {} differences",
+        "{engine:?}: {n_asked} addresses at the edges of {} networks, {} differences",
         oracle.networks.len(),
         wrong.len()
     );

@@ -8,7 +8,9 @@ use aya_ebpf::{
 };
 use probe_common::{
     Action, Cell, ClassValue, Counter, GenerationMeta, Nat64, OverrideValue, RuntimeValue, ServiceSet,
-    Stages, Tier, lift_key,
+    Stages, Tier,
+    index::Page,
+    lift_key,
     limits::{MAX_NAT64, RUNTIME_ENTRIES},
 };
 
@@ -29,6 +31,14 @@ pub static LOCATION_V4: LpmTrie<[u8; 4], ClassValue, BY_THE_LOADER> = LpmTrie::n
 /// IPv6 prefix to class. Size by the loader.
 #[btf_map]
 pub static LOCATION_V6: LpmTrie<[u8; 16], ClassValue, BY_THE_LOADER> = LpmTrie::new();
+
+/// IPv4 address to class: the other engine. Size by the loader.
+#[btf_map]
+pub static INDEX_V4: Array<Page, BY_THE_LOADER> = Array::new();
+
+/// IPv6 address to class: the other engine. Size by the loader.
+#[btf_map]
+pub static INDEX_V6: Array<Page, BY_THE_LOADER> = Array::new();
 
 /// The verdict matrix: packed [`Cell`]s. Size by the loader.
 #[btf_map]
@@ -85,6 +95,10 @@ pub static COUNTERS: PerCpuArray<Counter, BY_THE_LOADER> = PerCpuArray::new();
 /// What the generation is, for a later process.
 #[btf_map]
 pub static META: Array<GenerationMeta, 1> = Array::new();
+
+/// The families whose location is in an index.
+#[unsafe(no_mangle)]
+pub static INDEXED: Global<u32> = Global::new(0);
 
 /// Classes of the location tables; the stride of the matrix.
 #[unsafe(no_mangle)]

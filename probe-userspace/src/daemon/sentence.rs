@@ -129,6 +129,9 @@ mod tests {
                 published: String::new(),
                 image_digest: String::new(),
                 location_digest: String::new(),
+                engine_v4: "index".to_owned(),
+                engine_v6: "index".to_owned(),
+                lpm_prefixes: Some(0),
             }),
             database: Some(Database {
                 origin: "embedded".to_owned(),

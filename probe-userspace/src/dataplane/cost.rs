@@ -1,7 +1,9 @@
 //! What the tables of a generation cost in the kernel's memory, before they are there. Pure, and an upper bound: a host
 //! that runs out of memory while it publishes is worse than one that refuses.
 
-use probe_common::{ClassValue, Counter, GenerationMeta, OverrideValue, ServiceSet, Stages, Tier, map_name};
+use probe_common::{
+    ClassValue, Counter, GenerationMeta, OverrideValue, ServiceSet, Stages, Tier, index::Page, map_name,
+};
 
 /// Bytes of a trie's node beside key and value: `struct lpm_trie_node` as of Linux 5.15, which later ones made smaller,
 /// the length of the prefix, and what the allocator puts before it.
@@ -32,6 +34,7 @@ impl Table {
         Some(match name {
             map_name::LOCATION_V4 => Self::trie(4, bytes::<ClassValue>()),
             map_name::LOCATION_V6 => Self::trie(16, bytes::<ClassValue>()),
+            map_name::INDEX_V4 | map_name::INDEX_V6 => Self::array(bytes::<Page>()),
             map_name::OVERRIDES_V4 => Self::trie(4, bytes::<OverrideValue>()),
             map_name::OVERRIDES_V6 => Self::trie(16, bytes::<OverrideValue>()),
             map_name::SCOPE_V4 => Self::trie(4, set),
@@ -87,8 +90,7 @@ const fn bytes<T>() -> u64 {
 
 /// Bytes for maps of these sizes and the programs that use them; location tables that another generation has are shared.
 pub fn bytes_of(sizes: &[(&'static str, u32)], shares_location: bool, n_cpus: usize) -> u64 {
-    let is_shared =
-        |name: &str| shares_location && [map_name::LOCATION_V4, map_name::LOCATION_V6].contains(&name);
+    let is_shared = |name: &str| shares_location && map_name::LOCATION.contains(&name);
     let tables = sizes.iter().filter(|(name, _)| !is_shared(name));
     let tables = tables.map(|(name, n)| {
         let table = Table::of(name);

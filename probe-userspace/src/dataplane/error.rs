@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::geo::TooLarge;
+
 /// Why the dataplane refused or failed. Nothing that is already enforced changes with any of them.
 #[derive(Debug, thiserror::Error)]
 pub enum DataplaneError {
@@ -101,6 +103,17 @@ pub enum DataplaneError {
         n: usize,
         /// Limit.
         limit: u32,
+    },
+    /// The host wants an index, and there can be none.
+    #[error(
+        "the {family} location table cannot be an index: {reason}; set `engine = \"auto\"` in the host file, or take \
+         a database with fewer networks"
+    )]
+    NoIndex {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// Why.
+        reason: TooLarge,
     },
     /// The process may not.
     #[error(

@@ -12,19 +12,16 @@ use aya::{
 use ipnet::IpNet;
 use probe_common::{ClassValue, ServiceSet, map_name, name_key};
 
-use super::{DataplaneError, sys};
-use crate::compile::Image;
+use super::{DataplaneError, location::LocationTables, sys};
+use crate::{
+    compile::Image,
+    geo::{Index, Location},
+};
 
 /// Fills the maps of a generation; the location tables only if they are its own.
-pub fn fill(ebpf: &mut Ebpf, image: &Image, with_location: bool) -> Result<(), DataplaneError> {
-    if with_location {
-        let class = |class: u16| ClassValue { class, reserved: 0 };
-        let v4 = image.location.prefixes_v4.iter();
-        let v4 = v4.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
-        fill_trie(ebpf, map_name::LOCATION_V4, v4)?;
-        let v6 = image.location.prefixes_v6.iter();
-        let v6 = v6.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
-        fill_trie(ebpf, map_name::LOCATION_V6, v6)?;
+pub fn fill(ebpf: &mut Ebpf, image: &Image, tables: &LocationTables) -> Result<(), DataplaneError> {
+    if let LocationTables::Own(indexes) = tables {
+        fill_location(ebpf, &image.location, indexes)?;
     }
     let cells: Vec<u32> = image.matrix.cells.iter().map(|cell| cell.0).collect();
     fill_array(ebpf, map_name::MATRIX, &cells)?;
@@ -33,6 +30,32 @@ pub fn fill(ebpf: &mut Ebpf, image: &Image, with_location: bool) -> Result<(), D
     let overrides = image.overrides.iter().map(|entry| (entry.prefix, entry.value));
     fill_tries(ebpf, map_name::OVERRIDES_V4, map_name::OVERRIDES_V6, overrides)?;
     fill_scopes(ebpf, image)
+}
+
+fn fill_location(
+    ebpf: &mut Ebpf,
+    location: &Location,
+    [v4, v6]: &[Option<Index>; 2],
+) -> Result<(), DataplaneError> {
+    let class = |class: u16| ClassValue { class, reserved: 0 };
+    match v4 {
+        Some(index) => fill_array(ebpf, map_name::INDEX_V4, index.pages())?,
+        None => {
+            let entries = location.prefixes_v4.iter();
+            let entries =
+                entries.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
+            fill_trie(ebpf, map_name::LOCATION_V4, entries)?;
+        }
+    }
+    match v6 {
+        Some(index) => fill_array(ebpf, map_name::INDEX_V6, index.pages()),
+        None => {
+            let entries = location.prefixes_v6.iter();
+            let entries =
+                entries.map(|entry| (entry.prefix_len, entry.addr.to_be_bytes(), class(entry.class)));
+            fill_trie(ebpf, map_name::LOCATION_V6, entries)
+        }
+    }
 }
 
 fn fill_scopes(ebpf: &mut Ebpf, image: &Image) -> Result<(), DataplaneError> {

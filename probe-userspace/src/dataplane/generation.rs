@@ -23,6 +23,7 @@ use probe_common::{
 use super::{
     DataplaneError, counters,
     fill::{fill, typed},
+    location::LocationTables,
     object::Loaders,
     pins,
     shape::Shape,
@@ -53,6 +54,8 @@ pub type CounterArray = Arc<PerCpuArray<MapData, Counter>>;
 /// Time that making a generation took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
+    /// Building an index of the location.
+    pub build: Duration,
     /// Loading the programs.
     pub load: Duration,
     /// Filling the maps.
@@ -60,21 +63,20 @@ pub struct Timings {
 }
 
 impl Generation {
-    /// Loads, fills and pins a generation. `share`: one whose location maps to use. On any failure nothing is
-    /// left behind.
+    /// Loads, fills and pins a generation. On any failure nothing is left behind.
     pub fn make(
         loaders: &mut Loaders,
         dir: &Path,
         number: u32,
         image: &Arc<Image>,
-        share: Option<&Path>,
+        tables: &LocationTables,
     ) -> Result<(Self, Timings), DataplaneError> {
         let mut builder = fs::DirBuilder::new();
         builder
             .mode(0o700)
             .create(dir)
             .map_err(|error| DataplaneError::kernel(format!("making {}", dir.display()), &error))?;
-        let made = Self::make_in(loaders, dir, number, image, share);
+        let made = Self::make_in(loaders, dir, number, image, tables);
         if made.is_err() {
             // Best effort: what stays is swept when the dataplane is opened next.
             let _ = pins::remove_dir(dir);
@@ -87,11 +89,11 @@ impl Generation {
         dir: &Path,
         number: u32,
         image: &Arc<Image>,
-        share: Option<&Path>,
+        tables: &LocationTables,
     ) -> Result<(Self, Timings), DataplaneError> {
         let started = Stopwatch::now();
-        let shape = Shape::of(image)?;
-        let mut ebpf = loaders.generation(&shape, share)?;
+        let shape = Shape::of(image, tables)?;
+        let mut ebpf = loaders.generation(&shape, tables.shared_dir())?;
         let mut loads = [Duration::ZERO; 2];
         for (name, load) in [program::GENERATION, program::SAMPLE].into_iter().zip(&mut loads) {
             let started = Stopwatch::now();
@@ -108,8 +110,7 @@ impl Generation {
         super::kernel_log::forward(&mut ebpf, dir.to_owned());
 
         let started = Stopwatch::now();
-        fill(&mut ebpf, image, share.is_none())
-            .map_err(|error| DataplaneError::kernel("filling the maps", &error))?;
+        fill(&mut ebpf, image, tables).map_err(|error| DataplaneError::kernel("filling the maps", &error))?;
         let meta = GenerationMeta {
             abi_version: ABI_VERSION,
             number,
@@ -117,7 +118,7 @@ impl Generation {
             image_digest: image.digest,
             location_digest: image.location.digest,
             needs: shape.needs,
-            reserved: 0,
+            indexed: tables.indexed(),
         };
         let mut meta_map: Array<_, GenerationMeta> = typed(&mut ebpf, map_name::META)?;
         meta_map
@@ -138,7 +139,8 @@ impl Generation {
         let mut generation = Self::open(dir)?;
         generation.image = Some(Arc::clone(image));
         generation.loads = Some(loads);
-        Ok((generation, Timings { load, fill }))
+        let build = Duration::ZERO;
+        Ok((generation, Timings { build, load, fill }))
     }
 
     /// Opens a pinned generation.
@@ -189,7 +191,7 @@ impl Generation {
     pub fn freeze(&self, has_own_location: bool) -> Result<(), DataplaneError> {
         let own = |name: &str| match name {
             map_name::COUNTERS => false,
-            map_name::LOCATION_V4 | map_name::LOCATION_V6 => has_own_location,
+            name if map_name::LOCATION.contains(&name) => has_own_location,
             _ => true,
         };
         for name in map_name::GENERATION.into_iter().filter(|name| own(name)) {

@@ -18,9 +18,11 @@ mod generation;
 mod host_maps;
 #[cfg(feature = "log")]
 mod kernel_log;
+mod location;
 mod needs;
 mod object;
 mod pins;
+mod programs;
 mod publish;
 mod runtime;
 mod sample;
@@ -37,9 +39,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 use ipnet::IpNet;
-use probe_common::{
-    Counter, FOREVER, RuntimeValue, StateWord, Target, Verdict, limits::NO_SLOT, map_name::program, need,
-};
+use probe_common::{Counter, FOREVER, RuntimeValue, StateWord, Target, Verdict, limits::NO_SLOT, need};
 
 use self::{
     counters::Totals,
@@ -47,6 +47,7 @@ use self::{
     events::Sums,
     generation::Generation,
     host_maps::{HostMaps, OwnAddresses},
+    location::LastTables,
     object::Loaders,
     pins::{EntryVariant, Pins},
     runtime::RuntimeTries,
@@ -54,7 +55,7 @@ use self::{
 };
 use crate::{
     compile::{Heading, Image},
-    host::{EgressHook, ModeChoice, TableSizes},
+    host::{EgressHook, EngineChoice, ModeChoice, TableSizes},
     instant::Instant,
 };
 
@@ -80,6 +81,8 @@ pub struct Settings {
     pub no_generation_pass: bool,
     /// How leaving packets are seen.
     pub egress: EgressHook,
+    /// How addresses are looked up.
+    pub engine: EngineChoice,
     /// Sizes of shared tables; those that are pinned already keep theirs.
     pub sizes: TableSizes,
     /// Whether the host judges only some VLANs of an interface: then the entry program asks
@@ -93,6 +96,7 @@ impl Default for Settings {
             pin_dir: None,
             no_generation_pass: false,
             egress: EgressHook::Auto,
+            engine: EngineChoice::Auto,
             sizes: TableSizes::default(),
             vlan_filter: false,
         }
@@ -112,6 +116,8 @@ pub struct Dataplane {
     runtime: RuntimeTries,
     sums: Sums,
     loaders: Loaders,
+    engine: EngineChoice,
+    last_tables: Option<LastTables>,
     generations: Vec<(u8, Generation)>,
     /// The highest number given so far.
     last_number: u32,
@@ -143,6 +149,8 @@ impl Dataplane {
             runtime: RuntimeTries::open(&pins)?,
             sums: Sums::open(&pins)?,
             loaders,
+            engine: settings.engine,
+            last_tables: None,
             generations: Vec::new(),
             last_number: 0,
             totals: Totals::open(&pins)?,
@@ -422,41 +430,6 @@ impl Dataplane {
             .map_err(|error| DataplaneError::kernel("opening the entry program", &error))
     }
 
-    /// What the verifier made of the entry program, of the egress program if this process loaded it, and of the active
-    /// generation's programs.
-    pub fn programs(&self) -> Result<Vec<ProgramSize>, DataplaneError> {
-        let failed = |error| DataplaneError::kernel("asking for the size of a program", &error);
-        let size = |name, program: &Xdp, load| {
-            let verified_instructions = program.info().map_err(failed)?.verified_instruction_count();
-            Ok(ProgramSize {
-                name,
-                verified_instructions,
-                load,
-            })
-        };
-        let mut sizes = vec![size(program::ENTRY, &self.entry, Some(self.entry_load))?];
-        if let Some(verified_instructions) = self.egress.verified_instructions() {
-            sizes.push(ProgramSize {
-                name: program::EGRESS,
-                verified_instructions,
-                load: None,
-            });
-        }
-        if let Some(generation) = self.effective() {
-            let [judge, sample] = generation.loads.map_or([None; 2], |loads| loads.map(Some));
-            sizes.push(size(program::GENERATION, &generation.program()?, judge)?);
-            sizes.push(size(program::SAMPLE, &generation.sample, sample)?);
-            if let Some(egress) = generation.egress_program()? {
-                sizes.push(ProgramSize {
-                    name: program::EGRESS_GENERATION,
-                    verified_instructions: egress.info().map_err(failed)?.verified_instruction_count(),
-                    load: None,
-                });
-            }
-        }
-        Ok(sizes)
-    }
-
     /// Whether the slot in force holds a program, known or not.
     fn is_callable(&self) -> Result<bool, DataplaneError> {
         match self.effective_slot() {
@@ -500,6 +473,8 @@ impl Generation {
             published: Instant(self.meta.published_s as u32),
             image_digest: hex(&self.meta.image_digest),
             location_digest: hex(&self.meta.location_digest),
+            engines: self.engines(),
+            lpm_prefixes: self.lpm_prefixes(),
             is_both: self.meta.needs & need::BOTH != 0,
         }
     }

@@ -101,7 +101,7 @@ impl Loaders {
             None => &mut self.own_location,
         };
         if let Some(share) = share {
-            for name in [map_name::LOCATION_V4, map_name::LOCATION_V6] {
+            for name in map_name::LOCATION {
                 loader.map_pin_path(name, share.join(name));
             }
         }

@@ -2,7 +2,7 @@
 //! is one store.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant as Stopwatch},
 };
@@ -10,7 +10,6 @@ use std::{
 use probe_common::{
     StateWord,
     limits::{N_SLOTS, NO_SLOT},
-    map_name,
 };
 
 use super::{
@@ -77,39 +76,33 @@ impl Dataplane {
     }
 
     /// Bytes of the kernel's memory that a generation of the image takes beside those that are there, at most.
-    pub fn bytes_needed(&self, image: &Image) -> Result<u64, DataplaneError> {
+    pub fn bytes_needed(&mut self, image: &Image) -> Result<u64, DataplaneError> {
         let n_cpus = aya::util::nr_cpus()
             .map_err(|(path, error)| DataplaneError::kernel(format!("reading {path}"), &error))?;
-        let shares_location = self.location_to_share(image).is_some();
-        Ok(cost::bytes_of(&Shape::of(image)?.sizes, shares_location, n_cpus))
-    }
-
-    /// Where the location tables of an image are pinned already.
-    fn location_to_share(&self, image: &Image) -> Option<PathBuf> {
-        let has_tables = |dir: &Path| {
-            [map_name::LOCATION_V4, map_name::LOCATION_V6]
-                .iter()
-                .all(|name| dir.join(name).exists())
-        };
-        let mut generations = self.generations.iter().map(|(_, generation)| generation);
-        generations
-            .find(|its| its.meta.location_digest == image.location.digest && has_tables(&its.dir))
-            .map(|generation| generation.dir.clone())
+        let tables = self.location_tables(&image.location)?;
+        let shares_location = tables.shared_dir().is_some();
+        Ok(cost::bytes_of(
+            &Shape::of(image, &tables)?.sizes,
+            shares_location,
+            n_cpus,
+        ))
     }
 
     /// The first step: load, fill, pin.
     pub fn stage(&mut self, image: &Arc<Image>) -> Result<Staged, DataplaneError> {
-        let share = self.location_to_share(image);
+        let started = Stopwatch::now();
+        let tables = self.location_tables(&image.location)?;
+        let build = started.elapsed();
         self.last_number += 1;
         let number = self.last_number;
         let dir = self.pins.generation(number);
-        let (generation, timings) =
-            Generation::make(&mut self.loaders, &dir, number, image, share.as_deref())?;
+        let (generation, timings) = Generation::make(&mut self.loaders, &dir, number, image, &tables)?;
+        self.forget_tables();
         Ok(Staged {
             generation,
             image: Arc::clone(image),
-            timings,
-            shared_location: share.is_some(),
+            timings: Timings { build, ..timings },
+            shared_location: tables.shared_dir().is_some(),
             compared: verify::Compared::default(),
             verify: Duration::ZERO,
         })
@@ -218,6 +211,7 @@ impl Dataplane {
             shared_location: staged.shared_location,
             n_samples: staged.compared.n_samples,
             n_skipped: staged.compared.n_skipped,
+            build: staged.timings.build,
             load: staged.timings.load,
             fill: staged.timings.fill,
             verify: staged.verify,

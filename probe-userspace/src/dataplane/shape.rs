@@ -8,7 +8,7 @@ use probe_common::{
     n_counters, need, profile,
 };
 
-use super::DataplaneError;
+use super::{DataplaneError, location::LocationTables};
 use crate::compile::Image;
 
 const MAX_CLASSES: u32 = 1 << 16;
@@ -30,16 +30,21 @@ pub struct Shape {
 
 impl Shape {
     /// The shape of an image; fails if it is too large for the maps.
-    pub fn of(image: &Image) -> Result<Self, DataplaneError> {
+    pub fn of(image: &Image, tables: &LocationTables) -> Result<Self, DataplaneError> {
+        let mut constants = constants(image)?;
+        constants.push((global::INDEXED, bytes(tables.indexed())));
         Ok(Self {
-            sizes: sizes(image)?,
-            constants: constants(image)?,
+            sizes: sizes(image, tables)?,
+            constants,
             needs: needs(image),
         })
     }
 }
 
-fn sizes(image: &Image) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
+fn sizes(
+    image: &Image,
+    location_tables: &LocationTables,
+) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
     let size = |what: &'static str, n: usize, limit: u32| match u32::try_from(n) {
         Ok(size) if size <= limit => Ok(size),
         _ => Err(DataplaneError::TooMany { what, n, limit }),
@@ -53,18 +58,6 @@ fn sizes(image: &Image) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
     let n_tiers = MAX_TIERS as u32 + 1;
     let n_classes = size("the class table", location.classes.len(), MAX_CLASSES)?;
     let tables = [
-        (
-            map_name::LOCATION_V4,
-            "the IPv4 location table",
-            location.prefixes_v4.len(),
-            MAX_PREFIXES,
-        ),
-        (
-            map_name::LOCATION_V6,
-            "the IPv6 location table",
-            location.prefixes_v6.len(),
-            MAX_PREFIXES,
-        ),
         (
             map_name::MATRIX,
             "the verdict matrix",
@@ -134,6 +127,9 @@ fn sizes(image: &Image) -> Result<Vec<(&'static str, u32)>, DataplaneError> {
         ),
     ];
     let mut sizes = vec![(map_name::COUNTERS, n_counters(n_classes))];
+    for (name, what, n) in location_tables.sizes(location) {
+        sizes.push((name, size(what, n, MAX_PREFIXES)?));
+    }
     for (name, what, n, limit) in tables {
         sizes.push((name, size(what, n, limit)?));
     }

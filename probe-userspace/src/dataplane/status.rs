@@ -42,11 +42,13 @@ pub struct Published {
     pub n_samples: usize,
     /// Samples that could not be judged, because the interface they would come in by is not there.
     pub n_skipped: usize,
-    /// Time for loading the programs, filling the tables, comparing the samples and storing the word.
+    /// Time for building the location index; nothing if the tables are shared.
+    pub build: Duration,
+    /// Time for loading the programs.
     pub load: Duration,
-    /// See `load`.
+    /// Time for filling the tables.
     pub fill: Duration,
-    /// See `load`.
+    /// Time for comparing the samples.
     pub verify: Duration,
     /// Boot-time deadline after which the kernel reverts, if the publish must be confirmed; Unix time.
     pub confirm_until: Option<Instant>,
@@ -76,6 +78,10 @@ pub struct GenerationInfo {
     pub image_digest: String,
     /// Location digest, lower-case hexadecimal.
     pub location_digest: String,
+    /// The engines of its location tables, IPv4 and IPv6: `index` or `lpm`.
+    pub engines: [&'static str; 2],
+    /// Location prefixes that are in an LPM trie: an index leaves none to one. `None` if nobody knows any more.
+    pub lpm_prefixes: Option<usize>,
     /// Whether it judges leaving packets too.
     pub is_both: bool,
 }

@@ -42,7 +42,7 @@ struct Trie {
 
 /// The prefixes, in the order of their addresses, shorter ones first, that give each address the class it has in
 /// `ranges`, when an address that no prefix covers is of class unknown.
-pub(super) fn prefixes<A: Address>(ranges: &Ranges<A>) -> Vec<Prefix<A>> {
+pub fn prefixes<A: Address>(ranges: &Ranges<A>) -> Vec<Prefix<A>> {
     let gap_before_first = ranges.run(0).is_none_or(|(first, _, _)| first != A::FIRST);
     let runs: Vec<(A, u16)> = gap_before_first
         .then_some((A::FIRST, class::UNKNOWN))

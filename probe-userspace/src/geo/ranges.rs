@@ -1,5 +1,7 @@
 //! The oracle's table: sorted starts of runs of addresses of one class.
 
+use std::borrow::Cow;
+
 use probe_common::class;
 
 use super::address::Address;
@@ -47,6 +49,17 @@ impl<A: Address> Ranges<A> {
             self.last_before(idx + 1),
             self.classes[idx],
         ))
+    }
+
+    /// Starts and classes of the runs, with one for the addresses before the first.
+    pub(super) fn from_first(&self) -> (Cow<'_, [A]>, Cow<'_, [u16]>) {
+        match self.starts.first() {
+            Some(first) if *first == A::FIRST => (Cow::from(&self.starts), Cow::from(&self.classes)),
+            _ => (
+                [A::FIRST].iter().chain(&self.starts).copied().collect(),
+                [class::UNKNOWN].iter().chain(&self.classes).copied().collect(),
+            ),
+        }
     }
 
     /// Number of runs.

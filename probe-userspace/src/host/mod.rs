@@ -78,6 +78,19 @@ pub enum EgressHook {
     Clsact,
 }
 
+/// How addresses are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// The index, unless a table is very small, or too large for it.
+    #[default]
+    Auto,
+    /// Tables made for look-ups.
+    Index,
+    /// The kernel's longest-prefix-match tries.
+    Lpm,
+}
+
 /// Sizes of the shared tables that a host may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSizes {
@@ -130,6 +143,8 @@ pub struct Host {
     pub bundle_servers: Vec<Located<BundleServer>>,
     /// `egress`: how leaving packets are seen.
     pub egress: EgressHook,
+    /// `engine`: how addresses are looked up.
+    pub engine: EngineChoice,
     /// `flow_entries`, `limiter_entries`, `event_ring_kib`.
     pub sizes: TableSizes,
     /// `no_generation`: what the entry program does if no generation can be called.
@@ -204,6 +219,7 @@ const ROOT: Shape = Shape {
         Key::optional("bundle_servers"),
         Key::optional("ssh_ports"),
         Key::optional("egress"),
+        Key::optional("engine"),
         Key::optional("flow_entries"),
         Key::optional("limiter_entries"),
         Key::optional("event_ring_kib"),
@@ -281,6 +297,14 @@ const EGRESS_HOOKS: &[(&str, EgressHook)] = &[
 
 const EGRESS_SYNONYMS: &[(&str, &str)] = &[("tc", "clsact"), ("netlink", "clsact"), ("link", "tcx")];
 
+const ENGINES: &[(&str, EngineChoice)] = &[
+    ("auto", EngineChoice::Auto),
+    ("index", EngineChoice::Index),
+    ("lpm", EngineChoice::Lpm),
+];
+
+const ENGINE_SYNONYMS: &[(&str, &str)] = &[("trie", "lpm"), ("lpm-trie", "lpm"), ("dxr", "index")];
+
 /// `true`: what is meant passes.
 const PASS_OR_DROP: &[(&str, bool)] = &[("pass", true), ("drop", false)];
 const DROP_OR_PASS: &[(&str, bool)] = &[("drop", false), ("pass", true)];
@@ -341,6 +365,11 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
         egress: root
             .read(document, "egress", |document, item| {
                 choice(document, item, EGRESS_HOOKS, EGRESS_SYNONYMS)
+            })
+            .unwrap_or_default(),
+        engine: root
+            .read(document, "engine", |document, item| {
+                choice(document, item, ENGINES, ENGINE_SYNONYMS)
             })
             .unwrap_or_default(),
         sizes: table_sizes(document, &root),

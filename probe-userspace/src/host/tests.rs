@@ -25,7 +25,7 @@ fn every_key_reaches_its_setting() {
     let host = host(
         "icmp_error = \"drop\"\ninspect_inner = true\nmartians = \"pass\"\n\
          nat64_prefixes = [\"2001:db8::/32\", \"2001:67c:64::/96\"]\n\
-         dhcp_servers = [\"192.0.2.2\", \"2001:db8::2\"]\nssh_ports = [22, 2222]\negress = \"clsact\"\n\
+         dhcp_servers = [\"192.0.2.2\", \"2001:db8::2\"]\nssh_ports = [22, 2222]\negress = \"clsact\"\nengine = \"lpm\"\n\
          flow_entries = 1024\nlimiter_entries = 4_194_304\nevent_ring_kib = 64\nconfirm_unattended = 120\n",
     );
     assert!(!host.frame.icmp_error_pass && !host.frame.martians_drop && host.frame.inspect_inner);
@@ -45,6 +45,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(host.ssh_ports(), [22, 2222]);
     assert_eq!(host.confirm_unattended_s, Some(120));
     assert_eq!(host.egress, EgressHook::Clsact);
+    assert_eq!(host.engine, EngineChoice::Lpm);
     assert_eq!(
         host.sizes,
         TableSizes {

@@ -24,7 +24,7 @@ use crate::{
 pub struct Memory {
     /// What the kernel charges for the maps of one generation (`memlock` in fdinfo).
     pub generation_bytes: u64,
-    /// Of these, the location tries.
+    /// Of these, the location tables.
     pub location_bytes: u64,
     /// Resident memory of the daemon at rest (`VmRSS`), with the world database published.
     pub daemon_rss_bytes: u64,
@@ -54,13 +54,13 @@ pub fn measure(world: &Arc<Location>) -> anyhow::Result<Memory> {
     })
 }
 
-/// Bytes that the kernel charges for the maps of a generation, and for its location tries among them.
+/// Bytes that the kernel charges for the maps of a generation, and for its location tables among them.
 pub fn charged(generation: &Path) -> anyhow::Result<(u64, u64)> {
     let (mut generation_bytes, mut location_bytes) = (0, 0);
     for name in map_name::GENERATION {
         let bytes = memlock(&MapData::from_pin(generation.join(name))?)?;
         generation_bytes += bytes;
-        if [map_name::LOCATION_V4, map_name::LOCATION_V6].contains(&name) {
+        if map_name::LOCATION.contains(&name) {
             location_bytes += bytes;
         }
     }

@@ -3,11 +3,14 @@
 //! Packets are compared as ratios of alternating runs on one machine, never as bare times: generator and
 //! receiver share a CPU, so the absolute figures belong to the machine.
 
+pub mod contest;
+mod lookup;
 pub mod memory;
 mod packets;
 mod paths;
 mod publish;
 mod report;
+pub mod row;
 
 use std::path::PathBuf;
 
@@ -37,6 +40,9 @@ pub struct BenchArgs {
     /// Only compare the packet path with that of another build: directory with its objects `entry` and `generation`
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
+    /// Only measure what a look-up costs
+    #[arg(long)]
+    lookups: bool,
     /// Also write everything as JSON to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -69,6 +75,11 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let kernel =
         std::fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the kernel's release")?;
     let world: Arc<Location> = crate::images::world()?;
+    if args.lookups {
+        let rows = lookup::measure(&world, args.rounds)?;
+        report::print_lookups(&rows);
+        return write_json(args, &rows);
+    }
     eprintln!("publishing, {} times each ...", args.publishes);
     let (publishes, programs) = publish::measure(&world, args.publishes)?;
     let memory = memory::measure(&world)?;

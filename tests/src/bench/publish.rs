@@ -24,6 +24,8 @@ pub struct PublishRow {
     pub read_ms: [f64; 3],
     /// Parsing and compiling the policy.
     pub compile_ms: [f64; 3],
+    /// Building the location index.
+    pub build_ms: [f64; 3],
     /// Loading the programs: parsing the object, creating the maps, the verifier.
     pub load_ms: [f64; 3],
     /// Filling the maps.
@@ -78,6 +80,7 @@ pub fn measure(world: &Arc<Location>, times: usize) -> anyhow::Result<(Vec<Publi
 struct Steps {
     read: Vec<Duration>,
     compile: Vec<Duration>,
+    build: Vec<Duration>,
     load: Vec<Duration>,
     fill: Vec<Duration>,
     verify: Vec<Duration>,
@@ -97,6 +100,7 @@ impl Steps {
         self.compile.push(compile_started.elapsed());
         let published = dataplane.publish(&image, None)?;
         self.total.push(started.elapsed());
+        self.build.push(published.build);
         self.load.push(published.load);
         self.fill.push(published.fill);
         self.verify.push(published.verify);
@@ -109,6 +113,7 @@ impl Steps {
             name,
             read_ms: ms(self.read),
             compile_ms: ms(self.compile),
+            build_ms: ms(self.build),
             load_ms: ms(self.load),
             fill_ms: ms(self.fill),
             verify_ms: ms(self.verify),

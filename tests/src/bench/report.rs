@@ -1,6 +1,10 @@
 //! The figures as tables of Markdown, ready for the README.
 
-use super::{Figures, paths::PathRow};
+use super::{
+    Figures,
+    paths::PathRow,
+    row::{Row, Spread},
+};
 
 /// Prints everything.
 pub fn print(figures: &Figures) {
@@ -16,13 +20,19 @@ pub fn print(figures: &Figures) {
             row.name, row.floor, row.ns[1], row.floor_ns[1]
         );
     }
-    println!("\n| publish (median ms) | read | compile | load | fill | verify | total (min - max) |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("\n| publish (median ms) | read | compile | build | load | fill | verify | total (min - max) |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for row in &figures.publishes {
         let [min, median, max] = row.total_ms;
         println!(
-            "| {} | {:.0} | {:.1} | {:.0} | {:.0} | {:.0} | **{median:.0}** ({min:.0} - {max:.0}) |",
-            row.name, row.read_ms[1], row.compile_ms[1], row.load_ms[1], row.fill_ms[1], row.verify_ms[1]
+            "| {} | {:.0} | {:.1} | {:.0} | {:.0} | {:.0} | {:.0} | **{median:.0}** ({min:.0} - {max:.0}) |",
+            row.name,
+            row.read_ms[1],
+            row.compile_ms[1],
+            row.build_ms[1],
+            row.load_ms[1],
+            row.fill_ms[1],
+            row.verify_ms[1]
         );
     }
     if let Some(row) = figures.publishes.first() {
@@ -51,6 +61,30 @@ pub fn print(figures: &Figures) {
         mib(memory.daemon_rss_bytes),
         mib(memory.daemon_peak_bytes)
     );
+}
+
+/// Prints what look-ups cost.
+pub fn print_lookups(rows: &[Row]) {
+    println!("| look-up | who, ns | against, ns | ratio: min | median | max |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    for row in rows {
+        let median = |spread: &Option<Spread>| spread.as_ref().map_or(f64::NAN, |spread| spread.median);
+        if let Some(other) = &row.against
+            && let Some(ratio) = &other.ratio
+        {
+            println!(
+                "| {} | {} {:.1} | {} {:.1} | {:.2} | **{:.2}** | {:.2} |",
+                row.name,
+                row.subject,
+                median(&row.value),
+                other.name,
+                median(&other.value),
+                ratio.min,
+                ratio.median,
+                ratio.max
+            );
+        }
+    }
 }
 
 /// Prints the comparison of two builds.

@@ -4,7 +4,7 @@
 //! The plain path pays for one location look-up and one cell; everything else is asked only if the decision
 //! would not be to pass.
 
-use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use probe_common::{Action, Decision, Reason, Verdict, class, profile};
 use probe_ebpf::{
     parse::{Address, Facts, destination, wire_source},
@@ -13,10 +13,9 @@ use probe_ebpf::{
 
 use crate::{
     env::Env,
-    generation_maps::{
-        HAS_DENIES, HAS_STAGES, INSPECT_INNER, LOCATION_V4, LOCATION_V6, SCOPE_DIMENSIONS, STAGES, cell,
-    },
+    generation_maps::{HAS_DENIES, HAS_STAGES, INSPECT_INNER, SCOPE_DIMENSIONS, STAGES, cell},
     inner::{Inner, inner},
+    location::class_of,
     reconsider::reconsider,
     scope::{self, Endpoint, Heading},
     shared_maps::{is_failsafe, is_failsafe_source},
@@ -223,16 +222,6 @@ fn judge_tunnel(ctx: &XdpContext, facts: &Facts, outer: Judgement, row: Option<u
 #[inline(always)]
 pub const fn is_pass(decision: Decision) -> bool {
     decision.action_code() == Action::Pass as u8
-}
-
-#[inline(always)]
-fn class_of(address: Address) -> u16 {
-    let value = if address.is_v4() {
-        LOCATION_V4.get(&Key::new(32, address.v4()))
-    } else {
-        LOCATION_V6.get(&Key::new(128, address.v6()))
-    };
-    value.map_or(class::UNKNOWN, |value| value.class)
 }
 
 /// The decision of a cell now. A cell that cannot be read drops: the tables were verified before they were

@@ -36,6 +36,7 @@ mod generation_maps;
 mod inner;
 mod judge;
 mod leaving;
+mod location;
 mod overrides;
 #[path = "../../maps/own.rs"]
 mod own_maps;

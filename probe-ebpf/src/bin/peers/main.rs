@@ -19,6 +19,7 @@ use aya_ebpf::{
 use probe_ebpf::parse::{WithoutGeneration, parse};
 
 mod headers;
+mod lookup;
 
 /// Sources that `generate` takes in turn; the loader fills it.
 const N_SOURCES: u32 = 1 << 14;

@@ -393,6 +393,15 @@ pub struct Generation {
     pub image_digest: String,
     /// Digest of the location tables.
     pub location_digest: String,
+    /// How IPv4 addresses are looked up: `index` or `lpm`.
+    #[serde(default)]
+    pub engine_v4: String,
+    /// How IPv6 addresses are looked up.
+    #[serde(default)]
+    pub engine_v6: String,
+    /// Location prefixes that are in an LPM trie; an index leaves none to one. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lpm_prefixes: Option<usize>,
 }
 
 /// The GeoIP database in force.

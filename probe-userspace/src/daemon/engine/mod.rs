@@ -270,6 +270,7 @@ impl Engine {
             pin_dir: Some(settings.pin_dir.clone()),
             no_generation_pass: settings.host.no_generation_pass,
             egress: settings.host.egress,
+            engine: settings.host.engine,
             sizes: settings.host.sizes,
             vlan_filter: network.has_vlan_filter,
         })

@@ -202,6 +202,9 @@ fn generation(info: &GenerationInfo) -> Generation {
         published: instant_text(info.published),
         image_digest: info.image_digest.clone(),
         location_digest: info.location_digest.clone(),
+        engine_v4: info.engines[0].to_owned(),
+        engine_v6: info.engines[1].to_owned(),
+        lpm_prefixes: info.lpm_prefixes,
     }
 }
 
