@@ -82,9 +82,10 @@ fn answer(output: Output) -> Answer {
     }
 }
 
-const VERBS: [&str; 12] = [
-    "init", "observe", "run", "check", "apply", "confirm", "status", "explain", "halt", "resume", "watch",
-    "detach",
+const VERBS: [&str; 23] = [
+    "init", "observe", "apply", "confirm", "status", "explain", "halt", "resume", "check", "run", "doctor",
+    "history", "rollback", "exempt", "lift", "unlift", "watch", "detach", "bundle", "key", "audit", "import",
+    "support",
 ];
 
 /// A policy that needs nothing of the database.
