@@ -10,6 +10,8 @@ mod access;
 mod actions;
 /// The audit log: what is recorded, what becomes of it when the disk is full, and whoever tampers with it.
 mod audit;
+/// The peers that cordon is measured against, and the floors.
+mod bench;
 /// Signed bundles: bad ones, altered ones, and stock minisign.
 mod bundle;
 /// What is left behind by the harness, the daemon and the demo: nothing.

@@ -106,8 +106,9 @@ const RUNS: [Run; 4] = [
 
 /// Modules of integration tests that saturate the CPUs on purpose, measure rates, or look at all maps and processes
 /// there are. The others have namespaces and pins of their own and mostly wait.
-const ALONE: [&str; 12] = [
+const ALONE: [&str; 13] = [
     "actions::limit",
+    "bench::",
     "cleanup::",
     "corpus::",
     "crash::",

@@ -18,7 +18,7 @@ pub const DEBIAN_PREFIX: &str = "/usr";
 pub const LINKED_TOOLCHAIN: &str = "cordon-bpf";
 
 /// What Debian must have, and why.
-pub const DEBIAN_PACKAGES: [(&str, &str); 10] = [
+pub const DEBIAN_PACKAGES: [(&str, &str); 13] = [
     ("rustc-web", "compiler"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "source of its standard library"),
@@ -26,6 +26,9 @@ pub const DEBIAN_PACKAGES: [(&str, &str); 10] = [
     ("iproute2", "`ip`, for the lab"),
     ("ethtool", "switches offloads of cards"),
     ("nftables", "`nft`, which serves the tier that a mark stands for"),
+    ("ipset", "what the bench compares with"),
+    ("iptables", "asks ipset"),
+    ("xdp-tools", "`xdp-filter`, what the bench compares with"),
     ("curl", "the client that is served, refused or drained"),
     ("strace", "makes system calls of the daemon fail"),
     ("minisign", "the stock one, for the tests of signatures"),
