@@ -31,7 +31,7 @@ enum Verb {
     Demo(build::RunArgs),
     /// Run every test, those on the real kernel included (root)
     Test(test::TestArgs),
-    /// Measure nanoseconds per packet, time to publish, memory (root)
+    /// Measure packets, reloads, memory and commands against Debian's peers (root; half an hour)
     Bench(build::RunArgs),
     /// What `.ci/run` calls: format, tidy, clippy, deny, test, demo (root)
     Ci(ci::CiArgs),

@@ -35,7 +35,7 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     cordon.apply(&images::drop_countries(&SEVEN))?;
     nft::load(
         &lab.edge,
-        "table inet bench { chain judge { type filter hook prerouting priority raw\n } }\n",
+        "table inet bench {\nchain judge {\ntype filter hook prerouting priority raw\n}\n}\n",
     )?;
     let mut contest = Contest::new(Group::Commands, name, Unit::Ms);
     for _ in 0..bench.rounds * TIMES {
