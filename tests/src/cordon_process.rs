@@ -1,6 +1,7 @@
 //! The real `cordon` binary with a host file and directories of its own.
 
 use std::{
+    ffi::OsString,
     fmt::Write as _,
     fs::{self, File},
     net::IpAddr,
@@ -399,7 +400,7 @@ impl<'lab> Cordon<'lab> {
     /// test. Started, it ends with the test's process only by [`spawn_bound`].
     pub fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
         let mut command = self.lab.edge.command(binary()?);
-        command.arg("-c").arg(self.host_path()).args(args);
+        command.args(self.args(args));
         // The log is read by people, but not on a terminal.
         command.env("NO_COLOR", "1");
         // Who sits at this terminal is no part of the lab: cordon would guard their way in.
@@ -407,6 +408,15 @@ impl<'lab> Cordon<'lab> {
             command.env_remove(variable);
         }
         Ok(command)
+    }
+
+    /// Arguments of a verb, this daemon's host file among them.
+    pub fn args(&self, args: &[&str]) -> Vec<OsString> {
+        let config = [OsString::from("-c"), self.host_path().into()];
+        config
+            .into_iter()
+            .chain(args.iter().map(OsString::from))
+            .collect()
     }
 
     /// The daemon with a `resolv.conf` of its own, in a mount namespace of its own.

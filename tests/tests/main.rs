@@ -10,6 +10,8 @@ mod access;
 mod actions;
 /// The audit log: what is recorded, what becomes of it when the disk is full, and whoever tampers with it.
 mod audit;
+/// The peers that cordon is measured against, and the floors.
+mod bench;
 /// A booted host, and the packages it is given.
 mod booted;
 /// Signed bundles: bad ones, altered ones, and stock minisign.

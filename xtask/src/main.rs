@@ -32,7 +32,7 @@ enum Verb {
     Demo(build::RunArgs),
     /// Run every test, those on the real kernel included (root)
     Test(test::TestArgs),
-    /// Measure nanoseconds per packet, time to publish, memory (root)
+    /// Measure packets, reloads, memory and commands against Debian's peers (root; half an hour)
     Bench(build::RunArgs),
     /// Build a .deb, an .rpm and a static tarball with checksums
     Dist(dist::DistArgs),

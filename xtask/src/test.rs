@@ -106,8 +106,9 @@ const RUNS: [Run; 4] = [
 
 /// Modules of integration tests that saturate the CPUs on purpose, measure rates, or look at all maps and processes
 /// there are. The others have namespaces and pins of their own and mostly wait.
-const ALONE: [&str; 13] = [
+const ALONE: &[&str] = &[
     "actions::limit",
+    "bench::",
     "booted::",
     "cleanup::",
     "corpus::",

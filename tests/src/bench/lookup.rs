@@ -1,7 +1,7 @@
 //! An address to its class, 64 look-ups a program run: the index, the trie that the `lpm` engine fills, and a trie with
 //! every prefix of the database. All are asked for the same addresses in turn, and must add up to the same classes.
 
-use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr};
 
 use anyhow::{Context as _, ensure};
 use aya::{
@@ -19,7 +19,7 @@ use cordon::{
 use probe_common::{ClassValue, class, index::Page};
 
 use super::{
-    SEVEN,
+    Bench, SEVEN,
     contest::Contest,
     row::{Aim, Group, Row, Unit},
 };
@@ -41,7 +41,9 @@ const ORTC: &str = "LPM trie, fewest prefixes";
 const EVERY: &str = "LPM trie, every prefix";
 
 /// Measures all tables of both families.
-pub fn measure(world: &Arc<Location>, rounds: usize) -> anyhow::Result<Vec<Row>> {
+pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let Bench { world, rounds, .. } = bench;
+    let rounds = *rounds;
     let mut rows = Vec::new();
     let v4 = Family::<u32>::new("IPv4", &world.ranges_v4);
     let v6 = Family::<u128>::new("IPv6", &world.ranges_v6);

@@ -1,291 +1,283 @@
-//! Nanoseconds per packet on a veth pair with native XDP, as ratios to a program that looks at nothing.
-//!
-//! The generator is an XDP program run by BPF_PROG_TEST_RUN with live frames: it writes the next of 16,384 source
-//! addresses into a frame and sends it (XDP_TX) to the peer, where the measured program runs.
+//! Nanoseconds per packet on a veth pair with native XDP: cordon, the floor and the peers in turn.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-    time::Instant as Stopwatch,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::Array,
-    programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode},
+use cordon::compile::Image;
+
+use super::{
+    Bench, SEVEN,
+    contest::Contest,
+    contestant::{Contestant, name},
+    list::{List, N_SOURCES},
+    row::{Aim, Group, Row, Unit},
+    wire::{Generator, LISTED_PORT, Passed},
 };
-use cordon::{
-    compile::Image,
-    dataplane::{Dataplane, PEERS, Settings, interface_index},
-    geo::Location,
-    host::ModeChoice,
-};
-use serde::Serialize;
+use crate::{images, rng::Rng};
 
-use super::{SEVEN, spread};
-use crate::{frames::udp_frame, images, netns::Netns, rng::Rng};
+/// xdp-filter's list holds 10,000.
+const N_EXACT: usize = 1 << 13;
+/// cordon with a table of nothing but the list, like that of the peers.
+pub const LIST_ONLY: &str = "cordon, table of the list only";
+/// What is left of a packet's cost when what the floor costs is taken off.
+const ABOVE: &str = "above XDP that only drops";
 
-const N_SOURCES: usize = 1 << 14;
-/// Frames that the kernel hands over at once; its own default.
-const LIVE_BATCH: u32 = 64;
-const GENERATOR: &str = "gen0";
-const RECEIVER: &str = "edge0";
+/// Drops everything.
+pub const EVERYWHERE: &str = "version = 1\ndefault = \"pass\"\nunknown = \"pass\"\n\
+    [[order]]\nid = \"bench-1\"\nauthority = \"Bench\"\n[[order.rule]]\naction = \"drop\"\neverywhere = true\n";
 
-/// One comparison with the floor.
-#[derive(Debug, Serialize)]
-pub struct PacketRow {
-    /// What ran.
-    pub name: String,
-    /// What it is compared with.
-    pub floor: &'static str,
-    /// Nanoseconds per packet, generator included: minimum, median, maximum.
-    pub ns: [f64; 3],
-    /// The same of the floor in the same rounds.
-    pub floor_ns: [f64; 3],
-    /// Time per packet divided by the floor's in the same round: minimum, median, maximum.
-    pub ratio: [f64; 3],
+/// Whether the packets of a contest pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of them.
+    Passed,
+    /// None.
+    Dropped,
 }
 
-struct Case {
-    name: String,
-    image: Arc<Image>,
-    sources: Vec<IpAddr>,
-    floor: &'static str,
-    reason: &'static str,
-}
-
-/// Measures cordon with the world table, dropping and passing, in both families.
-pub fn measure(world: &Arc<Location>, rounds: usize, n_packets: u32) -> anyhow::Result<Vec<PacketRow>> {
-    let wire = Wire::new()?;
+/// All contests of packets.
+pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut rng = Rng::new(20_260_601);
-    let seven = images::image(&images::drop_countries(&SEVEN), world)?;
-    let pass_all = images::image(images::PASS_ALL, world)?;
+    let is_listed = |code: &str| SEVEN.contains(&code);
+    let seven = List::of(&bench.world, is_listed);
+    let others = List::of(&bench.world, |code| !is_listed(code));
+    let world = List::of(&bench.world, |_| true);
     let mut rows = Vec::new();
     for family in [4, 6] {
-        let blocked = draw(world, family, &mut rng, |code| SEVEN.contains(&code));
-        let anywhere = draw(world, family, &mut rng, |_| true);
-        let cases = [
-            Case {
-                name: format!("IPv{family}: 7 countries dropped, sources from their prefixes"),
-                image: Arc::clone(&seven),
-                sources: blocked,
-                floor: "drop_only",
-                reason: "policy_drop",
-            },
-            Case {
-                name: format!("IPv{family}: all passed, sources from all prefixes"),
-                image: Arc::clone(&pass_all),
-                sources: anywhere,
-                floor: "pass_only",
-                reason: "policy_pass",
-            },
-        ];
-        for case in cases {
-            rows.push(compare(&wire, &case, rounds, n_packets)?);
+        rows.extend(seven_dropped(bench, &seven.only(family), family, &mut rng)?);
+        rows.extend(others_passed(
+            bench,
+            &seven.only(family),
+            &others,
+            family,
+            &mut rng,
+        )?);
+        rows.extend(world_dropped(bench, &world.only(family), family, &mut rng)?);
+    }
+    rows.extend(exact_addresses(bench, &seven.only(4), &mut rng)?);
+    for without in ["cordon without counters", "cordon without events"] {
+        let why = match without {
+            "cordon without counters" => "the counters cannot be compiled out: every packet is counted once",
+            _ => "that is cordon without `[events]` in the policy, the row without a word about events",
+        };
+        let names = (name::CORDON, without);
+        rows.push(Row::not_comparable(
+            Group::Packets,
+            "variants",
+            Unit::Ns,
+            names,
+            why,
+        ));
+    }
+    Ok(rows)
+}
+
+/// The seven-country list, every packet from it.
+fn seven_dropped(bench: &Bench, list: &List, family: u8, rng: &mut Rng) -> anyhow::Result<Vec<Row>> {
+    let name = format!("IPv{family}, 7 countries, all dropped");
+    eprintln!("packets: {name} ...");
+    let policy = images::drop_countries(&SEVEN);
+    let image = |text: &str| images::image(text, &bench.world);
+    let list_only = images::location(&list.database(|class| bench.world.classes.name(class).to_owned()))?;
+    let contestants = vec![
+        Contestant::drop_only()?,
+        Contestant::lpm(list, false)?,
+        Contestant::nft_raw(list)?,
+        Contestant::nft_ingress(list)?,
+        Contestant::ipset(list)?,
+        Contestant::cordon(name::CORDON, &image(&policy)?)?,
+        Contestant::cordon(LIST_ONLY, &images::image(&policy, &list_only)?)?,
+        Contestant::cordon("cordon with a service", &image(&for_a_service(&policy))?)?,
+        Contestant::cordon("cordon with events", &image(&format!("{policy}[events]\n"))?)?,
+    ];
+    let sources = list.draw(family, N_SOURCES, rng);
+    let contest = compete(bench, &name, &contestants, &sources, Outcome::Dropped)?;
+    let share = generators_share(bench, &name, &sources)?;
+    let mut rows = vec![share];
+    for subject in [name::CORDON, LIST_ONLY] {
+        for row in contest.rows(subject)? {
+            rows.push(match against(&row) {
+                name::DROP_ONLY => row.aiming(Aim::RatioAtLeast(0.85)),
+                name::LPM => row.aiming(Aim::RatioAtLeast(1.8)),
+                name::NFT_RAW | name::NFT_INGRESS | name::IPSET => row.aiming(Aim::RatioAtLeast(3.0)),
+                _ => row,
+            });
+        }
+        for peer in [name::LPM, name::NFT_RAW, name::NFT_INGRESS, name::IPSET] {
+            let row = above_floor(&contest, &name, subject, peer).noisy();
+            rows.push(row.aiming(Aim::RatioAtLeast(5.0)));
         }
     }
     Ok(rows)
 }
 
-/// Alternates the floor and cordon on the same interface.
-fn compare(wire: &Wire, case: &Case, rounds: usize, n_packets: u32) -> anyhow::Result<PacketRow> {
-    let mut generator = Generator::new(&case.sources)?;
-    let mut dataplane = Dataplane::open(&Settings {
-        pin_dir: None,
-        no_generation_pass: false,
-        ..Default::default()
-    })?;
-    dataplane.publish(&case.image, None)?;
-    let mut peers = Ebpf::load(PEERS).context("cannot load the peers")?;
-    let floor = load(&mut peers, case.floor)?;
-
-    let (mut ns, mut floor_ns, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let floor_link = wire
-            .edge
-            .run(|| floor.attach(RECEIVER, XdpMode::Driver))
-            .context("cannot attach")?;
-        let of_floor = wire.run(&mut generator, n_packets)?;
-        floor.detach(floor_link)?;
-
-        wire.edge
-            .run(|| dataplane.attach(RECEIVER, ModeChoice::RequireNative))?;
-        let before = counted(&dataplane, case.reason)?;
-        let of_cordon = wire.run(&mut generator, n_packets)?;
-        let n_judged = counted(&dataplane, case.reason)? - before;
-        wire.edge.run(|| dataplane.detach(RECEIVER))?;
-        ensure!(
-            n_judged == u64::from(n_packets),
-            "{}: {n_judged} of {n_packets} packets were counted as {}",
-            case.name,
-            case.reason
-        );
-        floor_ns.push(of_floor);
-        ns.push(of_cordon);
-        ratios.push(of_cordon / of_floor);
-    }
-    let (ns, floor_ns, ratio) = (spread(ns), spread(floor_ns), spread(ratios));
-    Ok(PacketRow {
-        name: case.name.clone(),
-        floor: case.floor,
-        ns,
-        floor_ns,
-        ratio,
-    })
+/// The list in force, every packet from elsewhere.
+fn others_passed(
+    bench: &Bench,
+    list: &List,
+    others: &List,
+    family: u8,
+    rng: &mut Rng,
+) -> anyhow::Result<Vec<Row>> {
+    let name = format!("IPv{family}, 7 countries listed, all from elsewhere passed");
+    eprintln!("packets: {name} ...");
+    let image = images::image(&images::drop_countries(&SEVEN), &bench.world)?;
+    let contestants = vec![
+        Contestant::pass_only()?,
+        Contestant::lpm(list, false)?,
+        Contestant::nft_raw(list)?,
+        Contestant::nft_ingress(list)?,
+        Contestant::ipset(list)?,
+        Contestant::cordon(name::CORDON, &image)?,
+    ];
+    let sources = others.draw(family, N_SOURCES, rng);
+    let contest = compete(bench, &name, &contestants, &sources, Outcome::Passed)?;
+    contest.rows(name::CORDON)
 }
 
-fn counted(dataplane: &Dataplane, reason: &str) -> anyhow::Result<u64> {
-    let rows = dataplane.counters()?;
-    Ok(rows
+/// Everything that has a place, counted by country where that can be done.
+fn world_dropped(bench: &Bench, list: &List, family: u8, rng: &mut Rng) -> anyhow::Result<Vec<Row>> {
+    let name = format!("IPv{family}, world table, all dropped, counted by country");
+    eprintln!("packets: {name} ...");
+    let image = world_image(bench)?;
+    let contestants = vec![
+        Contestant::drop_only()?,
+        Contestant::lpm(list, true)?,
+        Contestant::nft_raw(list)?,
+        Contestant::ipset(list)?,
+        Contestant::cordon(name::CORDON, &image)?,
+    ];
+    let sources = list.draw(family, N_SOURCES, rng);
+    let contest = compete(bench, &name, &contestants, &sources, Outcome::Dropped)?;
+    Ok(contest
+        .rows(name::CORDON)?
+        .into_iter()
+        .map(|row| match against(&row) {
+            name::DROP_ONLY => row.aiming(Aim::RatioAtLeast(0.72)),
+            name::LPM => row.aiming(Aim::RatioAtLeast(3.0)),
+            name::NFT_RAW | name::IPSET => Row {
+                not_comparable: Some("the peer does not count by country: one set holds them all".to_owned()),
+                ..row
+            },
+            _ => row,
+        })
+        .collect())
+}
+
+/// The best case of a filter of addresses: every packet from one that is listed.
+fn exact_addresses(bench: &Bench, list: &List, rng: &mut Rng) -> anyhow::Result<Vec<Row>> {
+    let name = format!("IPv4, {N_EXACT} exact addresses, all dropped");
+    eprintln!("packets: {name} ...");
+    let sources = list.draw(4, N_EXACT, rng);
+    let mut addresses: Vec<[u8; 4]> = sources
         .iter()
-        .filter(|row| row.reason == reason)
-        .map(|row| row.packets)
-        .sum())
-}
-
-fn load<'a>(peers: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
-    let program: &mut Xdp = peers
-        .program_mut(name)
-        .with_context(|| format!("there is no {name}"))?
-        .try_into()?;
-    program.load().with_context(|| format!("cannot load {name}"))?;
-    Ok(program)
-}
-
-/// A veth pair between two namespaces.
-struct Wire {
-    internet: Netns,
-    edge: Netns,
-    ifindex: u32,
-    _napi: Ebpf,
-}
-
-impl Wire {
-    fn new() -> anyhow::Result<Self> {
-        let (internet, edge) = (Netns::new()?, Netns::new()?);
-        // One queue each, as a veth pair has by default.
-        internet.ip_batch(&format!(
-            "link add {GENERATOR} type veth peer name {RECEIVER} netns {}\nlink set {GENERATOR} up\n",
-            edge.path()
-        ))?;
-        edge.ip_batch(&format!("link set {RECEIVER} up\n"))?;
-        let ifindex = internet
-            .run(|| interface_index(GENERATOR))
-            .context("the veth pair was just made")?;
-        // An XDP program on the generator's own end registers the queue that the live frames claim to come from.
-        let mut napi = Ebpf::load(PEERS).context("cannot load the peers")?;
-        let pass = load(&mut napi, "pass_only")?;
-        internet
-            .run(|| pass.attach(GENERATOR, XdpMode::Driver))
-            .context("cannot attach to the generator's end")?;
-        Ok(Self {
-            internet,
-            edge,
-            ifindex,
-            _napi: napi,
+        .filter_map(|source| match source {
+            IpAddr::V4(address) => Some(address.octets()),
+            IpAddr::V6(_) => None,
         })
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let image = images::image(&images::drop_countries(&SEVEN), &bench.world)?;
+    let contestants = vec![
+        Contestant::drop_only()?,
+        Contestant::xdp_filter(&addresses)?,
+        Contestant::cordon(name::CORDON, &image)?,
+    ];
+    compete(bench, &name, &contestants, &sources, Outcome::Dropped)?.rows(name::CORDON)
+}
+
+/// A policy that drops every source but private ones.
+pub fn world_image(bench: &Bench) -> anyhow::Result<Arc<Image>> {
+    images::image(EVERYWHERE, &bench.world)
+}
+
+/// The same policy for one service only, the one that the packets are for.
+fn for_a_service(policy: &str) -> String {
+    format!(
+        "{policy}services = [\"bench\"]\n[[service]]\nname = \"bench\"\nprotocols = [\"udp\"]\nports = [{LISTED_PORT}]\n"
+    )
+}
+
+/// All in turn in every round, after each has shown that it judges every source as it should.
+fn compete(
+    bench: &Bench,
+    name: &str,
+    contestants: &[Contestant],
+    sources: &[IpAddr],
+    outcome: Outcome,
+) -> anyhow::Result<Contest> {
+    let senders: Vec<(IpAddr, u16)> = sources.iter().map(|source| (*source, LISTED_PORT)).collect();
+    let mut generator = Generator::new(&senders)?;
+    for contestant in contestants {
+        check(contestant, &mut generator, outcome).with_context(|| name.to_owned())?;
     }
-
-    /// Sends packets; nanoseconds per packet, receiver included.
-    fn run(&self, generator: &mut Generator, n_packets: u32) -> anyhow::Result<f64> {
-        let frame = generator.frame.clone();
-        let program = load_once(&mut generator.ebpf)?;
-        let context = context(frame.len() as u32, self.ifindex);
-        self.internet.run(|| {
-            // The first packets warm the caches; they are few enough not to be timed.
-            let started = Stopwatch::now();
-            program
-                .test_run(TestRunOptions {
-                    data_in: Some(&frame),
-                    ctx_in: Some(&context),
-                    repeat: n_packets,
-                    attrs: TestRunAttrs::new().xdp_live_frames(LIVE_BATCH),
-                    ..TestRunOptions::new()
-                })
-                .context("cannot send live frames")?;
-            Ok(started.elapsed().as_nanos() as f64 / f64::from(n_packets))
-        })
-    }
-}
-
-/// The generating program and its frame.
-struct Generator {
-    ebpf: Ebpf,
-    frame: Vec<u8>,
-}
-
-impl Generator {
-    fn new(sources: &[IpAddr]) -> anyhow::Result<Self> {
-        let first = *sources.first().context("there is no source to send from")?;
-        let family: u32 = if first.is_ipv4() { 4 } else { 6 };
-        let mut ebpf = EbpfLoader::new()
-            .override_global("FAMILY", &family, true)
-            .load(PEERS)?;
-        let mut map: Array<_, [u8; 16]> = ebpf
-            .map_mut("SOURCES")
-            .context("there is no SOURCES")?
-            .try_into()?;
-        for (idx, source) in (0..).zip(sources.iter().cycle().take(N_SOURCES)) {
-            let mut bytes = [0; 16];
-            match source {
-                IpAddr::V4(source) => bytes[..4].copy_from_slice(&source.octets()),
-                IpAddr::V6(source) => bytes = source.octets(),
-            }
-            map.set(idx, bytes, 0)?;
-        }
-        load(&mut ebpf, "generate")?;
-        Ok(Self {
-            ebpf,
-            frame: udp_frame(first, 443, &[0; 18]),
-        })
-    }
-}
-
-fn load_once(ebpf: &mut Ebpf) -> anyhow::Result<&mut Xdp> {
-    Ok(ebpf
-        .program_mut("generate")
-        .context("there is no generate")?
-        .try_into()?)
-}
-
-/// `struct xdp_md` of the live frames: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-fn context(frame_len: u32, ifindex: u32) -> Vec<u8> {
-    [0, frame_len, 0, ifindex, 0, 0]
-        .iter()
-        .flat_map(|word: &u32| word.to_ne_bytes())
-        .collect()
-}
-
-/// Addresses drawn from random runs of the countries that `is_wanted` takes.
-fn draw(world: &Location, family: u8, rng: &mut Rng, is_wanted: impl Fn(&str) -> bool) -> Vec<IpAddr> {
-    let wanted = |class: u16| class >= 2 && is_wanted(world.classes.name(class));
-    let mut runs: Vec<(u128, u128)> = Vec::new();
-    if family == 4 {
-        for idx in 0..world.ranges_v4.len() {
-            if let Some((first, last, class)) = world.ranges_v4.run(idx)
-                && wanted(class)
-            {
-                runs.push((first.into(), last.into()));
-            }
-        }
-    } else {
-        for idx in 0..world.ranges_v6.len() {
-            if let Some((first, last, class)) = world.ranges_v6.run(idx)
-                && wanted(class)
-            {
-                runs.push((first, last));
-            }
+    let mut contest = Contest::new(Group::Packets, name, Unit::Ns);
+    for _ in 0..bench.rounds {
+        for contestant in contestants {
+            let ns = contestant
+                .wire
+                .run(&mut generator, bench.packets)
+                .with_context(|| format!("{name}: {}", contestant.name))?;
+            contest.add(&contestant.name, ns);
         }
     }
-    (0..N_SOURCES)
-        .map(|_| {
-            let (first, last) = runs[rng.below(runs.len())];
-            let offset = rng.next_u128() % (last - first).saturating_add(1);
-            match family {
-                4 => IpAddr::V4(Ipv4Addr::from((first + offset) as u32)),
-                _ => IpAddr::V6(Ipv6Addr::from(first + offset)),
-            }
-        })
-        .collect()
+    Ok(contest)
+}
+
+/// A packet from each source: a contestant that does nothing would look fast.
+pub fn check(contestant: &Contestant, generator: &mut Generator, outcome: Outcome) -> anyhow::Result<()> {
+    contestant.wire.start_audit()?;
+    contestant.wire.run(generator, N_SOURCES as u32)?;
+    let passed = contestant.wire.passed()?;
+    let listed = match outcome {
+        Outcome::Passed => N_SOURCES as u64,
+        Outcome::Dropped => 0,
+    };
+    ensure!(
+        passed == Passed { listed, other: 0 },
+        "{}: of {N_SOURCES} packets {passed:?} passed, not {listed}",
+        contestant.name
+    );
+    contestant.wire.end_audit()
+}
+
+/// What making the frames costs, without sending them.
+fn generators_share(bench: &Bench, name: &str, sources: &[IpAddr]) -> anyhow::Result<Row> {
+    let senders: Vec<(IpAddr, u16)> = sources.iter().map(|source| (*source, LISTED_PORT)).collect();
+    let mut generator = Generator::idle(&senders)?;
+    let wire = super::wire::Wire::new()?;
+    let ns = (0..bench.rounds)
+        .map(|_| wire.send(&mut generator, bench.packets))
+        .collect::<anyhow::Result<Vec<f64>>>()?;
+    Ok(Row::alone(
+        Group::Packets,
+        name,
+        Unit::Ns,
+        ("the generator's own share", &ns),
+    ))
+}
+
+/// What a packet costs above the floor, subject against peer. Below a nanosecond it is noise.
+fn above_floor(contest: &Contest, name: &str, subject: &str, peer: &str) -> Row {
+    let above = |who: &str| -> Vec<f64> {
+        contest
+            .figures(who)
+            .iter()
+            .zip(contest.figures(name::DROP_ONLY))
+            .map(|(ns, floor)| (ns - floor).max(1.0))
+            .collect()
+    };
+    let name = format!("{name}, {ABOVE}");
+    Row::alternating(
+        Group::Packets,
+        &name,
+        Unit::Ns,
+        (subject, &above(subject)),
+        (peer, &above(peer)),
+    )
+}
+
+fn against(row: &Row) -> &str {
+    row.against.as_ref().map_or("", |against| &against.name)
 }

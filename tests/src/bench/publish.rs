@@ -12,7 +12,12 @@ use cordon::{
 };
 use serde::Serialize;
 
-use super::{SEVEN, spread};
+use super::{
+    SEVEN,
+    contestant::name,
+    row::{Aim, Group, Row, Spread, Unit},
+    spread,
+};
 use crate::images;
 
 /// A kind of publish; milliseconds, minimum, median and maximum.
@@ -34,8 +39,20 @@ pub struct PublishRow {
     pub verify_ms: [f64; 3],
     /// All of it, the store of the word included.
     pub total_ms: [f64; 3],
-    /// Prefixes in the location tries.
+    /// Prefixes in the location tables.
     pub n_prefixes: [usize; 2],
+    /// What is promised of the median.
+    pub most_ms: f64,
+}
+
+impl PublishRow {
+    /// The total, with what is promised of it.
+    pub fn as_row(&self) -> Row {
+        let [min, median, max] = self.total_ms;
+        let mut row = Row::alone(Group::Reload, self.name, Unit::Ms, (name::CORDON, &[]));
+        row.value = Some(Spread { min, median, max });
+        row.aiming(Aim::AtMost(self.most_ms))
+    }
 }
 
 type Programs = Vec<ProgramSize>;
@@ -70,8 +87,8 @@ pub fn measure(world: &Arc<Location>, times: usize) -> anyhow::Result<(Vec<Publi
     }
     let n_prefixes = [world.prefixes_v4.len(), world.prefixes_v6.len()];
     let rows = vec![
-        whole.row("world database: file to published", n_prefixes),
-        policy_only.row("policy-only change, location tables shared", n_prefixes),
+        whole.row("world database: file to published", n_prefixes, 500.0),
+        policy_only.row("policy-only change, location tables shared", n_prefixes, 50.0),
     ];
     Ok((rows, programs))
 }
@@ -107,7 +124,7 @@ impl Steps {
         Ok(())
     }
 
-    fn row(self, name: &'static str, n_prefixes: [usize; 2]) -> PublishRow {
+    fn row(self, name: &'static str, n_prefixes: [usize; 2], most_ms: f64) -> PublishRow {
         let ms = |times: Vec<Duration>| spread(times.iter().map(|time| time.as_secs_f64() * 1e3).collect());
         PublishRow {
             name,
@@ -119,6 +136,7 @@ impl Steps {
             verify_ms: ms(self.verify),
             total_ms: ms(self.total),
             n_prefixes,
+            most_ms,
         }
     }
 }

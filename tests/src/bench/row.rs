@@ -67,6 +67,10 @@ pub struct Row {
     pub aims: Vec<Aim>,
     /// Why there are no figures, or what stands in the way of comparing them.
     pub not_comparable: Option<String>,
+    /// How it was measured, where that does not go without saying.
+    pub note: Option<String>,
+    /// Left out of the guard: the ratio of two runs differs by more than the guard tolerates.
+    pub is_noisy: bool,
 }
 
 /// The other side of a comparison.
@@ -149,6 +153,25 @@ impl Row {
         self
     }
 
+    /// The row with a word on how it was measured.
+    #[must_use]
+    pub fn noting(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// The row, whose ratio no guard holds to account.
+    #[must_use]
+    pub fn noisy(mut self) -> Self {
+        self.is_noisy = true;
+        self
+    }
+
+    /// Whether the guard compares it with the stored ratio.
+    pub fn is_guarded(&self) -> bool {
+        !self.is_noisy && self.ratio().is_some()
+    }
+
     /// What the row is called in the file of stored ratios. Unique in a report.
     pub fn key(&self) -> String {
         let against = self.against.as_ref().map(|against| against.name.as_str());
@@ -176,6 +199,8 @@ impl Row {
             against: None,
             aims: Vec::new(),
             not_comparable: None,
+            note: None,
+            is_noisy: false,
         }
     }
 }

@@ -26,6 +26,9 @@ pub const DEBIAN_PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "`ip`, for the lab"),
     ("ethtool", "switches offloads of cards"),
     ("nftables", "`nft`, which serves the tier that a mark stands for"),
+    ("ipset", "what the bench compares with, and `cordon import` reads"),
+    ("iptables", "asks ipset"),
+    ("xdp-tools", "`xdp-filter`, likewise, and a foreign XDP program"),
     ("curl", "the client that is served, refused or drained"),
     ("strace", "makes system calls of the daemon fail"),
     ("debootstrap", "makes the host that the tests boot"),
@@ -36,11 +39,6 @@ pub const DEBIAN_PACKAGES: &[(&str, &str)] = &[
     ("qemu-system-x86", "runs tests on another kernel"),
     ("busybox-static", "all the programs of that machine"),
     ("cpio", "packs them up"),
-    ("ipset", "sets that `cordon import` reads"),
-    (
-        "xdp-tools",
-        "`xdp-filter`, whose lists it reads too, and a foreign XDP program",
-    ),
     (
         "prometheus",
         "`promtool`, which judges metrics and alert rules; the server is not needed",
