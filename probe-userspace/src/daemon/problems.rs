@@ -77,6 +77,8 @@ pub enum Topic {
     Mpls(String),
     /// The event ring.
     Events,
+    /// Somebody else changed what cordon has in the kernel.
+    Tampering,
     /// All interfaces.
     Interfaces,
     /// One interface.
