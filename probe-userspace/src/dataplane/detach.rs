@@ -26,7 +26,9 @@ pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
     // A daemon that runs must not put back what goes.
     let mark = root.join(pins::TAKING_AWAY);
     match fs::create_dir(&mark) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("making", &mark, &error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("making", &mark, &error));
+        }
         _ => {}
     }
     let mut first_error = None;

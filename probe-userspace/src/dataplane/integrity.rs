@@ -67,6 +67,11 @@ impl Dataplane {
         self.pins.is_taken_away()
     }
 
+    /// Whether the state page is not as this process left it: a few loads, for whoever is about to read it.
+    pub fn is_state_changed(&self) -> bool {
+        !self.shared.changed_fields().is_empty()
+    }
+
     /// Compares what is in the kernel with what this process left there: pins, links and the programs they run, slots,
     /// the state page. With `repair` it is put back. What a `cordon detach` takes away is no change.
     pub fn inspect(&mut self, repair: bool) -> Vec<Change> {
@@ -76,10 +81,15 @@ impl Dataplane {
         }
         // The word first: it says which slots matter.
         for field in self.shared.changed_fields() {
-            note(&mut changes, format!("{field} of the state page was changed"), repair, || {
-                self.shared.restore_fields();
-                Ok(())
-            });
+            note(
+                &mut changes,
+                format!("{field} of the state page was changed"),
+                repair,
+                || {
+                    self.shared.restore_fields();
+                    Ok(())
+                },
+            );
         }
         for (path, held) in &mut self.holdings.objects {
             check_pin(&mut changes, path, held, repair);
@@ -107,7 +117,9 @@ impl Dataplane {
         for ifindex in has_other {
             let name = sys::interface_name(ifindex).unwrap_or_else(|| format!("if{ifindex}"));
             let what = format!("the link on {name} was given another program");
-            note(changes, what, repair, || attach::update_links(&self.pins, &mut self.entry));
+            note(changes, what, repair, || {
+                attach::update_links(&self.pins, &mut self.entry)
+            });
         }
     }
 
@@ -121,7 +133,9 @@ impl Dataplane {
             let (_, generation) = &self.generations[idx];
             let number = generation.meta.number;
             if !generation.dir.exists() {
-                let what = format!("the pins of generation {number} were removed: it ends with the next boot or start");
+                let what = format!(
+                    "the pins of generation {number} were removed: it ends with the next boot or start"
+                );
                 note(changes, what, false, || Ok(()));
                 continue;
             }
@@ -167,8 +181,7 @@ impl Dataplane {
 }
 
 fn hold(path: &Path) -> Result<Held, DataplaneError> {
-    let failed =
-        |error| DataplaneError::kernel(format!("taking hold of {}", path.display()), &error);
+    let failed = |error| DataplaneError::kernel(format!("taking hold of {}", path.display()), &error);
     Ok(Held {
         object: sys::open_pin(path).map_err(failed)?,
         inode: fs::metadata(path).map_err(failed)?.ino(),
@@ -208,7 +221,9 @@ fn note(
     if repair {
         match put_back() {
             Ok(()) => change.is_repaired = true,
-            Err(error) => change.what.push_str(&format!(", and cannot be put back: {error}")),
+            Err(error) => change
+                .what
+                .push_str(&format!(", and cannot be put back: {error}")),
         }
     }
     changes.push(change);

@@ -57,6 +57,7 @@ use crate::{
     instant::Instant,
 };
 
+pub use attach::remove_link;
 pub use detach::detach_all;
 pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};

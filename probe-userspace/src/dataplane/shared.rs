@@ -206,7 +206,10 @@ impl SharedMaps {
             ("the state word", left.word != found.word),
             ("the clock's offset", left.wall_offset_ns != found.wall_offset_ns),
             ("the halt", left.halted_until_s != found.halted_until_s),
-            ("the number of run-time overrides", left.n_runtime != found.n_runtime),
+            (
+                "the number of run-time overrides",
+                left.n_runtime != found.n_runtime,
+            ),
             ("the filter of own addresses", left.own_filter != found.own_filter),
         ];
         let changed = fields.into_iter().filter(|(_, is_changed)| *is_changed);

@@ -46,7 +46,10 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
         (Some((b'*', rest)), _) => {
-            matches(rest, name) || name.split_first().is_some_and(|(_, shorter)| matches(pattern, shorter))
+            matches(rest, name)
+                || name
+                    .split_first()
+                    .is_some_and(|(_, shorter)| matches(pattern, shorter))
         }
         (Some((b'?', rest)), Some((_, shorter))) => matches(rest, shorter),
         (Some((byte, rest)), Some((first, shorter))) => byte == first && matches(rest, shorter),
@@ -70,7 +73,10 @@ mod tests {
     }
 
     fn names(entry: &str, links: &[Link]) -> Vec<String> {
-        chosen(entry, links).iter().map(|link| link.name.clone()).collect()
+        chosen(entry, links)
+            .iter()
+            .map(|link| link.name.clone())
+            .collect()
     }
 
     #[test]

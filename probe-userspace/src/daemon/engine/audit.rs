@@ -131,7 +131,9 @@ impl Engine {
             if self.host_state.interfaces.contains_key(&ifname) {
                 continue;
             }
-            let reason = if !self.may_be_configured(&ifname) && !self.configured().any(|entry| entry == link::ALL_PHYSICAL) {
+            let reason = if !self.may_be_configured(&ifname)
+                && !self.configured().any(|entry| entry == link::ALL_PHYSICAL)
+            {
                 "the host file does not name it"
             } else if self.network.links.iter().any(|link| link.name == ifname) {
                 "somebody detached it"

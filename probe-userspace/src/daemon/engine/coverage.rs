@@ -64,7 +64,10 @@ impl Engine {
             return self.problems.clear(&Topic::Tampering);
         }
         let texts: Vec<&str> = self.coverage.changes.keys().map(String::as_str).collect();
-        let text = format!("somebody changed what cordon has in the kernel: {}", texts.join("; "));
+        let text = format!(
+            "somebody changed what cordon has in the kernel: {}",
+            texts.join("; ")
+        );
         self.problems.set(Topic::Tampering, text);
     }
 

@@ -233,9 +233,7 @@ impl Engine {
         let listed: Vec<u32> = places.iter().map(|place| place.ifindex).collect();
         for entry in attached {
             // An interface may have been renamed in the system and in the host file: its index counts.
-            if entry.ifindex == 0
-                || listed.contains(&entry.ifindex)
-                || self.may_be_configured(&entry.ifname)
+            if entry.ifindex == 0 || listed.contains(&entry.ifindex) || self.may_be_configured(&entry.ifname)
             {
                 continue;
             }

@@ -311,6 +311,10 @@ impl Engine {
         self.show(None);
         self.tell_watchers();
         while let Some(event) = inbox.blocking_recv() {
+            // Before anything is concluded from a word that somebody else wrote.
+            if self.dataplane.is_state_changed() {
+                self.inspect();
+            }
             self.settle();
             match event {
                 Event::Tick => self.tick(),
