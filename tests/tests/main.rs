@@ -16,6 +16,8 @@ mod bench;
 mod booted;
 /// Signed bundles: bad ones, altered ones, and stock minisign.
 mod bundle;
+/// Kills, restarts, stops, networks that change, and whoever changes what is in the kernel, under packets.
+mod chaos;
 /// What is left behind by the harness, the daemon and the demo: nothing.
 mod cleanup;
 /// The command line.

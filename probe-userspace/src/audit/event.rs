@@ -248,6 +248,19 @@ pub enum Event {
         from: String,
         /// Until when.
         to: String,
+        /// The interface; absent: all of them, or none by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
+        /// At most so many packets came by it unjudged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        packets: Option<u64>,
+    },
+    /// Somebody else changed what cordon has in the kernel.
+    Tampered {
+        /// What.
+        what: String,
+        /// It was put back.
+        repaired: bool,
     },
     /// A trusted key was added, restricted or revoked.
     Key {

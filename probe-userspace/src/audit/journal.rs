@@ -344,6 +344,8 @@ impl Journal {
                     .to_owned(),
             from: format!("{last_alive:.3}"),
             to: self.began.at.clone(),
+            interface: None,
+            packets: None,
         });
         for event in gap.iter().chain(events.iter().rev()) {
             let entry = Entry::new(self.began.clone(), &Actor::Daemon, event);

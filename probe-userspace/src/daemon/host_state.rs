@@ -30,6 +30,9 @@ pub struct HostState {
     /// Interfaces that were judged at the last look, and in which mode: what became of them is recorded.
     #[serde(default)]
     pub interfaces: BTreeMap<String, String>,
+    /// Times in which packets came by unjudged.
+    #[serde(default)]
+    pub gaps: super::api::Gaps,
     /// Trusted keys at the last look, and what they may do: what became of them is recorded.
     #[serde(default)]
     pub keys: BTreeMap<String, Vec<String>>,

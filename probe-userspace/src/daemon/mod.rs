@@ -62,7 +62,7 @@ use crate::{dataplane::EventRing, link};
 
 /// How often the engine looks at the clock, the confirm deadline and the interfaces.
 const TICK: Duration = Duration::from_secs(1);
-/// How long after a change of the network the engine looks at it.
+/// How long after a change of the network the engine looks at the next one.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Runs in the foreground until SIGTERM or SIGINT. Enforcement stays on afterwards.
@@ -138,9 +138,10 @@ async fn watch_network(handle: Handle) {
         drop(handle.events.send(Event::Network).await);
         loop {
             watch.changed().await?;
-            // One change is rarely alone: an interface that comes up gets addresses.
-            sleep(SETTLE).await;
+            // At once, because an interface that is new is not judged yet. One change is rarely alone: what comes while
+            // it settles is looked at together.
             drop(handle.events.send(Event::Network).await);
+            sleep(SETTLE).await;
         }
     };
     let Err(error): std::io::Result<Infallible> = result.await;

@@ -83,6 +83,8 @@ pub enum Topic {
     Metrics,
     /// The file that they are written to.
     MetricsFile,
+    /// Somebody else changed what cordon has in the kernel.
+    Tampering,
     /// All interfaces.
     Interfaces,
     /// One interface.

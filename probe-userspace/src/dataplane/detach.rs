@@ -24,6 +24,14 @@ pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
     if !exists(&root)? {
         return Ok(detached);
     }
+    // A daemon that runs must not put back what goes.
+    let mark = root.join(pins::TAKING_AWAY);
+    match fs::create_dir(&mark) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("making", &mark, &error));
+        }
+        _ => {}
+    }
     let mut first_error = None;
     let links = root.join(pins::LINKS);
     if exists(&links)? {
@@ -58,10 +66,12 @@ pub fn detach_all(pin_dir: &Path) -> Result<Detached, DataplaneError> {
     };
     let slots = root.join(map_name::SLOTS);
     let mut paths = list(&root)?;
+    paths.retain(|path| *path != mark);
     paths.sort_by_key(|path| (!is_entry(path), !path.is_dir(), *path == slots));
     for path in paths {
         detached.n_pins += remove(&path)?;
     }
+    fs::remove_dir(&mark).map_err(|error| failed("removing", &mark, &error))?;
     fs::remove_dir(&root).map_err(|error| failed("removing", &root, &error))?;
     // Made for a daemon of another user, the directory itself stays: its unit mounts it.
     let own = nix::unistd::geteuid().as_raw();

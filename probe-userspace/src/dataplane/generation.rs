@@ -37,6 +37,8 @@ pub struct Generation {
     pub meta: GenerationMeta,
     /// Id of the program that judges packets.
     pub program_id: u32,
+    /// Id of the program that judges leaving packets, if there is one.
+    pub egress_id: Option<u32>,
     /// Where it is pinned.
     pub dir: PathBuf,
     /// The side-effect-free sibling.
@@ -155,9 +157,15 @@ impl Generation {
             .map_err(|error: MapError| failed(map_name::META, &error))?;
         let info = ProgramInfo::from_pin(dir.join(program::GENERATION))
             .map_err(|error| failed(program::GENERATION, &error))?;
+        let meta = meta.get(&0, 0).map_err(|error| failed(map_name::META, &error))?;
+        let egress = (meta.needs & need::BOTH != 0)
+            .then(|| ProgramInfo::from_pin(dir.join(program::EGRESS_GENERATION)))
+            .transpose()
+            .map_err(|error| failed(program::EGRESS_GENERATION, &error))?;
         Ok(Self {
-            meta: meta.get(&0, 0).map_err(|error| failed(map_name::META, &error))?,
+            meta,
             program_id: info.id(),
+            egress_id: egress.map(|info| info.id()),
             dir: dir.to_owned(),
             sample: Xdp::from_pin(dir.join(program::SAMPLE), XdpAttachType::Interface)
                 .map_err(|error| failed(program::SAMPLE, &error))?,

@@ -16,6 +16,7 @@ mod fill;
 mod fill_level;
 mod generation;
 mod host_maps;
+mod integrity;
 #[cfg(feature = "log")]
 mod kernel_log;
 mod location;
@@ -59,12 +60,14 @@ use crate::{
     instant::Instant,
 };
 
+pub use attach::remove_link;
 pub use counters::CounterReader;
 pub use detach::detach_all;
 pub use error::DataplaneError;
 pub use events::{EventCounters, EventRing};
 pub use fill_level::{FillLevel, FillReader};
 pub use host_maps::Endpoint;
+pub use integrity::Change;
 pub use object::{ENTRY, GENERATION, PEERS};
 pub use publish::{Previous, Staged};
 pub use status::{Attached, CounterRow, Detached, GenerationInfo, Mode, ProgramSize, Published, StateInfo};
@@ -122,6 +125,7 @@ pub struct Dataplane {
     /// The highest number given so far.
     last_number: u32,
     totals: Totals,
+    holdings: integrity::Holdings,
     pins: Pins,
 }
 
@@ -154,6 +158,7 @@ impl Dataplane {
             generations: Vec::new(),
             last_number: 0,
             totals: Totals::open(&pins)?,
+            holdings: integrity::Holdings::new(&pins, variant)?,
             pins,
         };
         dataplane.adopt()?;
@@ -163,6 +168,7 @@ impl Dataplane {
         }
         attach::sweep_links(&dataplane.pins)?;
         dataplane.update_links()?;
+        dataplane.hold_links();
         Ok(dataplane)
     }
 
@@ -266,7 +272,10 @@ impl Dataplane {
         // Before packets are dropped there, what leaves must be noted: their answers come within microseconds.
         self.prepare_interface(ifname)?;
         match attach::attach(&self.pins, &mut self.entry, ifname, mode) {
-            Ok(attached) => Ok(self.with_egress(attached)),
+            Ok(attached) => {
+                self.hold_links();
+                Ok(self.with_egress(attached))
+            }
             Err(error) => {
                 self.release();
                 Err(error)
@@ -283,7 +292,9 @@ impl Dataplane {
         let attached = attached.ok_or_else(|| DataplaneError::NoInterface {
             ifname: ifname.to_owned(),
         })?;
-        attach::remove_link(&self.pins.link(attached.ifindex, attached.mode))?;
+        let path = self.pins.link(attached.ifindex, attached.mode);
+        attach::remove_link(&path)?;
+        self.let_go(&path);
         self.release();
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! <pin_dir>/v1/egress/if<ifindex>-tcx           links of the egress program
 //! <pin_dir>/v1/egress/if<ifindex>-clsact-<prio> a directory that says: there is a filter of this priority
 //! <pin_dir>/v1/xdp_devmap_xmit, ..              links of the programs that count what redirects lose
+//! <pin_dir>/v1/taking-away                      a directory that says: `cordon detach` is at work
 //! <pin_dir>/v1/gen-<number>/                    a generation's maps and programs
 //! ```
 
@@ -25,6 +26,9 @@ use super::{DataplaneError, Mode, sys};
 pub const LINKS: &str = "links";
 /// Directory of what the egress program is attached by.
 pub const EGRESS: &str = "egress";
+
+/// A directory that says that everything is being taken away.
+pub const TAKING_AWAY: &str = "taking-away";
 
 /// What is compiled into an entry program, and part of its pin's name: two programs that differ in nothing else
 /// have the same tag.
@@ -79,11 +83,15 @@ impl Pins {
         }
         let lock = File::open(&root).map_err(|error| failed(&root, &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                root,
-                _lock: lock,
-                private,
-            }),
+            Ok(()) => {
+                // Of a detach that did not get to its end.
+                let _ = fs::remove_dir(root.join(TAKING_AWAY));
+                Ok(Self {
+                    root,
+                    _lock: lock,
+                    private,
+                })
+            }
             Err(fs::TryLockError::WouldBlock) => Err(DataplaneError::InUse { path: root }),
             Err(fs::TryLockError::Error(error)) => Err(failed(&root, &error)),
         }
@@ -97,6 +105,11 @@ impl Pins {
     /// The directory of the shared maps.
     pub fn dir(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether everything was taken away, or is about to be.
+    pub fn is_taken_away(&self) -> bool {
+        !self.root.join(LINKS).exists() || self.root.join(TAKING_AWAY).exists()
     }
 
     /// A shared map.

@@ -228,7 +228,7 @@ impl Dataplane {
         }
     }
 
-    fn fill_slot(&mut self, slot: u8, generation: &Generation) -> Result<(), DataplaneError> {
+    pub(super) fn fill_slot(&mut self, slot: u8, generation: &Generation) -> Result<(), DataplaneError> {
         let failed = |error| DataplaneError::kernel("opening the generation's program", &error);
         let program = generation.program()?;
         let egress = generation.egress_program()?;

@@ -1,6 +1,7 @@
 //! The maps that all generations share and that decide which of them judges: state, slots, failsafe prefixes.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     os::fd::{AsFd as _, OwnedFd},
     sync::atomic::Ordering,
@@ -37,6 +38,8 @@ struct Slots {
 /// Handles to the shared maps.
 pub struct SharedMaps {
     page: StatePage,
+    /// What this process stored last, or found.
+    left: Cell<State>,
     slots: Slots,
     egress_slots: Slots,
     failsafe_v4: LpmTrie<MapData, [u8; 4], u32>,
@@ -132,6 +135,7 @@ impl SharedMaps {
             .map_err(|error| DataplaneError::kernel(format!("mapping {}", map_name::STATE), &error))?;
         let wrong = |error| DataplaneError::kernel("opening the shared maps", &error);
         Ok(Self {
+            left: Cell::new(page.read()),
             page,
             slots: Slots::open(pins, map_name::SLOTS)?,
             egress_slots: Slots::open(pins, map_name::EGRESS_SLOTS)?,
@@ -151,7 +155,9 @@ impl SharedMaps {
 
     /// Stores the state word: this is what publishing is.
     pub fn store_word(&self, word: StateWord) {
-        self.page.word().store(word.pack(), Ordering::Release);
+        let word = word.pack();
+        self.page.word().store(word, Ordering::Release);
+        self.leave(|state| state.word = word);
     }
 
     /// All state words.
@@ -164,16 +170,19 @@ impl SharedMaps {
         self.page
             .halted_until_s()
             .store(u64::from(until_s), Ordering::Release);
+        self.leave(|state| state.halted_until_s = u64::from(until_s));
     }
 
     /// Stores what turns boot time into Unix time.
     pub fn store_wall_offset(&self, offset_ns: u64) {
         self.page.wall_offset_ns().store(offset_ns, Ordering::Release);
+        self.leave(|state| state.wall_offset_ns = offset_ns);
     }
 
     /// See [`State::n_runtime`].
     pub fn store_n_runtime(&self, n_runtime: u64) {
         self.page.n_runtime().store(n_runtime, Ordering::Release);
+        self.leave(|state| state.n_runtime = n_runtime);
     }
 
     /// Stores which last bytes this host's own addresses have.
@@ -181,6 +190,47 @@ impl SharedMaps {
         for (idx, word) in filter.into_iter().enumerate() {
             self.page.own_filter(idx).store(word, Ordering::Release);
         }
+        self.leave(|state| state.own_filter = filter);
+    }
+
+    fn leave(&self, change: impl FnOnce(&mut State)) {
+        let mut left = self.left.get();
+        change(&mut left);
+        self.left.set(left);
+    }
+
+    /// The fields of the state page that are not as this process left them.
+    pub fn changed_fields(&self) -> Vec<&'static str> {
+        let (left, found) = (self.left.get(), self.page.read());
+        let fields = [
+            ("the state word", left.word != found.word),
+            ("the clock's offset", left.wall_offset_ns != found.wall_offset_ns),
+            ("the halt", left.halted_until_s != found.halted_until_s),
+            (
+                "the number of run-time overrides",
+                left.n_runtime != found.n_runtime,
+            ),
+            ("the filter of own addresses", left.own_filter != found.own_filter),
+        ];
+        let changed = fields.into_iter().filter(|(_, is_changed)| *is_changed);
+        changed.map(|(field, _)| field).collect()
+    }
+
+    /// Stores the fields again as this process left them.
+    pub fn restore_fields(&self) {
+        let left = self.left.get();
+        self.store_word(StateWord::unpack(left.word));
+        self.store_wall_offset(left.wall_offset_ns);
+        self.page
+            .halted_until_s()
+            .store(left.halted_until_s, Ordering::Release);
+        self.store_n_runtime(left.n_runtime);
+        self.store_own_filter(left.own_filter);
+    }
+
+    /// Whether a slot holds these programs.
+    pub fn slots_hold(&self, slot: u8, program: u32, egress: Option<u32>) -> Result<bool, DataplaneError> {
+        Ok(self.slots.get(slot)? == Some(program) && self.egress_slots.get(slot)? == egress)
     }
 
     /// Id of the program in a slot.

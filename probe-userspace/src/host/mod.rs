@@ -65,6 +65,17 @@ pub enum ModeChoice {
     Skb,
 }
 
+/// What is done about what somebody else changes in the kernel. It is recorded and shown in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tampering {
+    /// It is put back.
+    #[default]
+    Repair,
+    /// It is left.
+    Report,
+}
+
 /// The kernel's hook for leaving packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,8 +132,10 @@ pub struct Host {
     pub host_name: Option<Located<String>>,
     /// `labels`: what targets of bundles ask for besides.
     pub labels: BTreeMap<String, String>,
-    /// `interfaces`: names.
+    /// `interfaces`: names, patterns with `*` and `?`, `all-physical`.
     pub interfaces: Vec<Located<String>>,
+    /// `tampering`: what is done about what somebody else changes in the kernel.
+    pub tampering: Tampering,
     /// `[[failsafe]]`: prefixes that no policy can block, each with the comment that says whose they are.
     pub failsafe: Vec<Failsafe>,
     /// `database`: path of a MaxMind DB file; absent: the usual places, then the embedded one.
@@ -209,6 +222,7 @@ const ROOT: Shape = Shape {
         Key::optional("database"),
         Key::optional("country_field"),
         Key::optional("xdp_mode"),
+        Key::optional("tampering"),
         Key::optional("no_generation"),
         Key::optional("icmp_error"),
         Key::optional("inspect_inner"),
@@ -305,6 +319,8 @@ const ENGINES: &[(&str, EngineChoice)] = &[
 
 const ENGINE_SYNONYMS: &[(&str, &str)] = &[("trie", "lpm"), ("lpm-trie", "lpm"), ("dxr", "index")];
 
+const TAMPERING: &[(&str, Tampering)] = &[("repair", Tampering::Repair), ("report", Tampering::Report)];
+
 /// `true`: what is meant passes.
 const PASS_OR_DROP: &[(&str, bool)] = &[("pass", true), ("drop", false)];
 const DROP_OR_PASS: &[(&str, bool)] = &[("drop", false), ("pass", true)];
@@ -339,6 +355,11 @@ fn read_host<'a>(document: &mut Document<'a>, tree: &'a DeTable<'a>) -> Host {
             .read(document, "labels", identity::labels)
             .unwrap_or_default(),
         interfaces: root.read(document, "interfaces", interfaces).unwrap_or_default(),
+        tampering: root
+            .read(document, "tampering", |document, item| {
+                choice(document, item, TAMPERING, &[])
+            })
+            .unwrap_or_default(),
         failsafe: failsafe(document, &root),
         database: root.read(document, "database", absolute_path),
         field: root

@@ -20,6 +20,12 @@ pub enum Obstacle {
         /// The interface.
         ifname: String,
     },
+    /// A pattern means none.
+    #[error("no interface that could be judged matches {entry:?}: attached as soon as one does")]
+    NoMatch {
+        /// The entry of the host file.
+        entry: String,
+    },
     /// A bond's member: the bond would go on with its other members unjudged.
     #[error("{ifname} is a member of the bond {bond}: name {bond} in `interfaces` instead of its members")]
     BondMember {

@@ -6,6 +6,8 @@ mod ethtool;
 mod netlink;
 mod parse;
 mod place;
+mod select;
+mod stats;
 mod watch;
 
 use std::{io, net::IpAddr};
@@ -13,6 +15,8 @@ use std::{io, net::IpAddr};
 pub use advise::{Obstacle, advise, check, why_skb};
 pub use ethtool::{Features, features};
 pub use place::{Place, Placement, place};
+pub use select::{ALL_PHYSICAL, is_wide, may_mean};
+pub use stats::received;
 pub use watch::Watch;
 
 /// An interface.
@@ -28,6 +32,8 @@ pub struct Link {
     pub mac: [u8; 6],
     /// What it is.
     pub kind: Kind,
+    /// Whether a device is behind it (`IFLA_PARENT_DEV_NAME`, Linux 5.14) and no other interface.
+    pub is_physical: bool,
     /// Whether its frames begin with an Ethernet header.
     pub is_ethernet: bool,
     /// The VLAN of a VLAN device.

@@ -52,6 +52,32 @@ pub(super) fn open(flags: SockFlag, groups: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// `RTM_GETSTATS`, and `IFLA_STATS_LINK_64` as its filter asks for it (include/uapi/linux/if_link.h).
+const GET_STATS: u16 = 94;
+const LINK_64: u32 = 1;
+
+/// The answer to a question for the statistics of an interface, behind its netlink header.
+pub(super) fn stats(ifindex: u32) -> io::Result<Vec<u8>> {
+    let socket = open(SockFlag::empty(), 0)?;
+    // Behind the header: `if_stats_msg`, four bytes of zeroes, index and filter.
+    let mut message = vec![0; HEADER_LEN + 12];
+    let len = message.len() as u32;
+    let mut header = NetlinkBuffer::new(&mut message[..]);
+    header.set_length(len);
+    header.set_message_type(GET_STATS);
+    header.set_flags(NLM_F_REQUEST);
+    message[HEADER_LEN + 4..HEADER_LEN + 8].copy_from_slice(&ifindex.to_ne_bytes());
+    message[HEADER_LEN + 8..].copy_from_slice(&LINK_64.to_ne_bytes());
+    send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
+    let mut buffer = vec![0; 4096];
+    let n = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+    let answer = NetlinkBuffer::new_checked(&buffer[..n]).map_err(|error| malformed(&error.to_string()))?;
+    match answer.message_type() {
+        NLMSG_ERROR => Err(error_of(answer.payload())),
+        _ => Ok(answer.payload().to_vec()),
+    }
+}
+
 /// The bodies of all messages of a table, behind their netlink headers. A table that changes while it is read is
 /// read again.
 pub(super) fn dump(table: Table) -> io::Result<Vec<Vec<u8>>> {

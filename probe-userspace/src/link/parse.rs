@@ -10,8 +10,13 @@ use super::{Kind, Link};
 /// Lengths of `ifinfomsg` and `ifaddrmsg`.
 const LINK_HEADER_LEN: usize = 16;
 const ADDRESS_HEADER_LEN: usize = 8;
+/// Length of `if_stats_msg`.
+const STATS_HEADER_LEN: usize = 12;
 /// Length of `ndmsg`.
 const NEIGHBOUR_HEADER_LEN: usize = 12;
+
+/// `IFLA_PARENT_DEV_NAME` (include/uapi/linux/if_link.h).
+const PARENT_DEVICE: u16 = 56;
 
 /// `ARPHRD_ETHER`, `ARPHRD_LOOPBACK` (include/uapi/linux/if_arp.h).
 const ETHER: u16 = 1;
@@ -33,6 +38,7 @@ pub(super) fn link(body: &[u8]) -> Option<Link> {
         link.kind = Kind::Loopback;
     }
     let mut is_parent_elsewhere = false;
+    let mut has_device = false;
     for (kind, value) in attributes(&body[LINK_HEADER_LEN..]) {
         match kind {
             libc::IFLA_IFNAME => link.name = text(value),
@@ -41,11 +47,13 @@ pub(super) fn link(body: &[u8]) -> Option<Link> {
             libc::IFLA_LINK => link.parent = u32_at(value, 0),
             libc::IFLA_LINK_NETNSID => is_parent_elsewhere = true,
             libc::IFLA_MASTER => link.master = u32_at(value, 0),
+            PARENT_DEVICE => has_device = true,
             libc::IFLA_XDP => link.xdp = xdp(value),
             libc::IFLA_LINKINFO => (link.kind, link.vlan_id) = info(value),
             _ => {}
         }
     }
+    link.is_physical = has_device && link.kind == Kind::Hardware;
     // The other end of a veth pair is not below it.
     if is_parent_elsewhere || link.kind == Kind::Veth || link.parent == Some(link.ifindex) {
         link.parent = None;
@@ -82,6 +90,14 @@ pub(super) fn neighbour(body: &[u8]) -> Option<(IpAddr, bool)> {
     let mut attributes = attributes(body.get(NEIGHBOUR_HEADER_LEN..)?);
     let (_, address) = attributes.find(|(kind, _)| *kind == libc::NDA_DST)?;
     Some((ip_address(address)?, state & valid != 0))
+}
+
+/// A message with statistics behind its netlink header: frames received, the first field of `rtnl_link_stats64`.
+pub(super) fn received(body: &[u8]) -> Option<u64> {
+    const LINK_64: u16 = 1;
+    let mut attributes = attributes(body.get(STATS_HEADER_LEN..)?);
+    let (_, stats) = attributes.find(|(kind, _)| *kind == LINK_64)?;
+    Some(u64::from_ne_bytes(stats.get(..8)?.try_into().ok()?))
 }
 
 fn ip_address(octets: &[u8]) -> Option<IpAddr> {
@@ -239,6 +255,21 @@ mod tests {
         let member = link(&member).unwrap();
         assert_eq!((member.master, member.xdp), (Some(9), Some(77)));
         assert!(!member.is_up, "up, but without a carrier");
+    }
+
+    #[test]
+    fn physical_is_what_has_a_device_and_no_kind() {
+        let device = attribute(PARENT_DEVICE, b"0000:00:03.0\0");
+        let card = message(ETHER, 0, &[named("eth0"), device.clone()]);
+        assert!(link(&card).unwrap().is_physical);
+        let info = attribute(libc::IFLA_INFO_KIND, b"macvlan\0");
+        let above = message(
+            ETHER,
+            0,
+            &[named("mac0"), device, attribute(libc::IFLA_LINKINFO, &info)],
+        );
+        assert!(!link(&above).unwrap().is_physical);
+        assert!(!link(&message(ETHER, 0, &[named("eth0")])).unwrap().is_physical);
     }
 
     #[test]

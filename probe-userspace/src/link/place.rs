@@ -1,12 +1,12 @@
 //! Where the interfaces of the host file are judged: mostly on themselves, a VLAN device on the interface below it.
 //! Pure.
 
-use super::{Kind, Link, Obstacle, by_index, by_name};
+use super::{Kind, Link, Obstacle, by_index, by_name, select};
 
 /// Where one interface of the host file is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its name in the host file.
+    /// The interface that the host file means, by its name or otherwise.
     pub configured: String,
     /// The interface to attach to.
     pub ifname: String,
@@ -26,6 +26,17 @@ pub struct Placement {
 }
 
 impl Placement {
+    fn add(&mut self, name: &str, links: &[Link]) {
+        let is_known = |place: &Place| place.configured == name;
+        if self.places.iter().any(is_known) || self.obstacles.iter().any(|(known, _)| known == name) {
+            return;
+        }
+        match place_one(name, links) {
+            Ok(place) => self.places.push(place),
+            Err(obstacle) => self.obstacles.push((name.to_owned(), obstacle)),
+        }
+    }
+
     /// Interfaces of which only some VLANs are judged, once for each VLAN. One that is named itself is judged
     /// whole.
     pub fn vlans(&self) -> Vec<(u32, u16)> {
@@ -42,13 +53,23 @@ impl Placement {
     }
 }
 
-/// Finds the place of each interface.
+/// Finds the place of each interface. One that several entries mean has one place.
 pub fn place<'a>(configured: impl IntoIterator<Item = &'a str>, links: &[Link]) -> Placement {
     let mut placement = Placement::default();
     for name in configured {
-        match place_one(name, links) {
-            Ok(place) => placement.places.push(place),
-            Err(obstacle) => placement.obstacles.push((name.to_owned(), obstacle)),
+        if !select::is_wide(name) {
+            placement.add(name, links);
+            continue;
+        }
+        let chosen = select::chosen(name, links);
+        if chosen.is_empty() {
+            let entry = name.to_owned();
+            placement
+                .obstacles
+                .push((name.to_owned(), Obstacle::NoMatch { entry }));
+        }
+        for link in chosen {
+            placement.add(&link.name, links);
         }
     }
     placement

@@ -308,6 +308,9 @@ pub struct Status {
     pub sources: Vec<SourceRow>,
     /// Interfaces attached to.
     pub interfaces: Vec<Interface>,
+    /// Times in which packets came by unjudged.
+    #[serde(default)]
+    pub gaps: Gaps,
     /// The policy's orders.
     pub orders: Vec<OrderRef>,
     /// The policy's overrides, the first [`MAX_OVERRIDES_LISTED`].
@@ -345,6 +348,31 @@ pub struct Status {
     pub version: String,
     /// Version of what is pinned.
     pub abi_version: u32,
+}
+
+/// Times in which packets came by unjudged, since the state directory was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gaps {
+    /// How many are over.
+    pub n: u64,
+    /// At most so many packets came by in them.
+    pub packets: u64,
+    /// The last ones, oldest first, and those that are not over.
+    pub last: Vec<Gap>,
+}
+
+/// A time in which an interface should have been judged and was not, while packets came by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Its name.
+    pub interface: String,
+    /// From when on it may have been unjudged.
+    pub from: String,
+    /// When it was judged again; absent: it is not.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// At most so many packets came by unjudged.
+    pub packets: u64,
 }
 
 /// What became of events.

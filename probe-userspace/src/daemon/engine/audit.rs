@@ -9,7 +9,8 @@ use crate::{
     bundle::trust::{Trust, TrustDirectory, Verb},
     compile::Image,
     daemon::{Refusal, problems::Topic, settings::Settings},
-    dataplane::{Mode, StateInfo},
+    dataplane::{Mode, StateInfo, interface_index},
+    link,
 };
 
 /// Name of the directory of trusted keys in the state directory.
@@ -97,12 +98,11 @@ impl Engine {
         let (from, to) = (self.journal.last_alive(), self.journal.began().to_owned());
         let known = std::mem::take(&mut self.host_state.interfaces);
         for ifname in known.keys().filter(|ifname| !attached.contains_key(*ifname)) {
-            let event = Event::Gap {
-                what: format!("interface {ifname} was not judged"),
-                from: from.clone().unwrap_or_else(|| "unknown".to_owned()),
-                to: to.clone(),
-            };
-            self.record(&Actor::Daemon, &event);
+            let from = from.clone().unwrap_or_else(|| "unknown".to_owned());
+            // Since it was made: what it had received when it was judged last is not known.
+            let ifindex = interface_index(ifname);
+            let packets = ifindex.and_then(|ifindex| link::received(ifindex).ok());
+            self.record_gap(ifname, from, to.clone(), packets.unwrap_or(0));
         }
         let n_known = known.len();
         let is_judged = |ifname: &String, _: &mut String| attached.contains_key(ifname);
@@ -131,7 +131,9 @@ impl Engine {
             if self.host_state.interfaces.contains_key(&ifname) {
                 continue;
             }
-            let reason = if !self.configured().any(|name| name == ifname) {
+            let reason = if !self.may_be_configured(&ifname)
+                && !self.configured().any(|entry| entry == link::ALL_PHYSICAL)
+            {
                 "the host file does not name it"
             } else if self.network.links.iter().any(|link| link.name == ifname) {
                 "somebody detached it"

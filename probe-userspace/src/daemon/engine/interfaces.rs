@@ -7,8 +7,8 @@ use probe_common::scope::dimension;
 use super::Engine;
 use crate::{
     daemon::problems::Topic,
-    dataplane::{Attached, DataplaneError, Mode},
-    host::ModeChoice,
+    dataplane::{Attached, Change, DataplaneError, Mode},
+    host::{ModeChoice, Tampering},
     link::{self, Features, Link, Obstacle, Place},
 };
 
@@ -30,8 +30,8 @@ impl Attachments {
 
 impl Engine {
     /// Attaches to configured interfaces that are not attached to, if there is a policy to enforce and the failsafe
-    /// prefixes are in the kernel. One that was detached behind the daemon's back stays detached: somebody wanted
-    /// it so (`cordon detach --even-if-running`).
+    /// prefixes are in the kernel. What `cordon detach --even-if-running` took away stays away: somebody wanted it so.
+    /// One that lost its link otherwise is attached again, unless the host file says `tampering = "report"`.
     pub(super) fn attach_missing(&mut self) {
         self.attach_wanted();
         self.note_interfaces();
@@ -39,7 +39,7 @@ impl Engine {
 
     fn attach_wanted(&mut self) {
         if !self.is_attaching_wanted() {
-            return;
+            return self.end_gaps();
         }
         let attached = match self.dataplane.interfaces() {
             Ok(attached) => attached,
@@ -51,12 +51,14 @@ impl Engine {
         self.problems.clear(&Topic::Interfaces);
         for (ifname, obstacle) in self.network.placement.obstacles.clone() {
             let text = match obstacle {
-                Obstacle::Absent { .. } => obstacle.to_string(),
+                Obstacle::Absent { .. } | Obstacle::NoMatch { .. } => obstacle.to_string(),
                 _ => format!("cannot attach to {ifname}: {obstacle}"),
             };
             self.problems.set(Topic::Interface(ifname), text);
         }
-        for place in self.network.placement.places.clone() {
+        let places = self.network.placement.places.clone();
+        self.open_gaps(&places, &attached);
+        for place in places.clone() {
             let topic = Topic::Interface(place.configured.clone());
             let result = self.attach_one(&place, &attached);
             match result.and_then(|()| self.sees_vlans(&place)) {
@@ -64,6 +66,7 @@ impl Engine {
                 Err(text) => self.problems.set(topic, text),
             }
         }
+        self.close_gaps(&places);
     }
 
     /// Whether there is anything to enforce.
@@ -91,7 +94,9 @@ impl Engine {
             self.attachments.known.insert(ifname.clone(), ifindex);
             return self.is_as_wanted(entry);
         }
-        if self.attachments.known.get(ifname) == Some(&ifindex) {
+        let was_attached = self.attachments.known.get(ifname) == Some(&ifindex);
+        let is_left = self.settings.host.tampering == Tampering::Report;
+        if was_attached && (is_left || self.dataplane.is_taken_away()) {
             return Err(format!(
                 "interface {ifname} was detached by somebody: restart the daemon to attach again"
             ));
@@ -110,6 +115,12 @@ impl Engine {
             .attach(ifname, ifindex)
             .map_err(|text| format!("cannot attach to {ifname}: {text}"))?;
         tracing::info!(ifname, ifindex, mode = ?entry.mode, "attached");
+        if was_attached {
+            self.note_change(&Change {
+                what: format!("the link on {ifname} was detached"),
+                is_repaired: true,
+            });
+        }
         self.attachments.known.insert(ifname.clone(), ifindex);
         self.is_as_wanted(&entry)
     }
@@ -216,7 +227,7 @@ impl Engine {
         let obstacles = &self.network.placement.obstacles;
         let absent = obstacles
             .iter()
-            .find(|(_, obstacle)| matches!(obstacle, Obstacle::Absent { .. }));
+            .find(|(_, obstacle)| matches!(obstacle, Obstacle::Absent { .. } | Obstacle::NoMatch { .. }));
         if let Some((absent, _)) = absent {
             tracing::warn!("{absent} is absent: what the host file does not name stays attached");
             return;
@@ -225,9 +236,7 @@ impl Engine {
         let listed: Vec<u32> = places.iter().map(|place| place.ifindex).collect();
         for entry in attached {
             // An interface may have been renamed in the system and in the host file: its index counts.
-            if entry.ifindex == 0
-                || listed.contains(&entry.ifindex)
-                || self.configured().any(|name| name == entry.ifname)
+            if entry.ifindex == 0 || listed.contains(&entry.ifindex) || self.may_be_configured(&entry.ifname)
             {
                 continue;
             }
@@ -239,6 +248,12 @@ impl Engine {
                 result,
             );
         }
+    }
+
+    /// Whether the host file names it, or means it by a pattern. What has a device behind it is known by its place.
+    pub(super) fn may_be_configured(&self, ifname: &str) -> bool {
+        let mut entries = self.configured().filter(|entry| *entry != link::ALL_PHYSICAL);
+        entries.any(|entry| link::may_mean(entry, ifname))
     }
 
     pub(super) fn configured(&self) -> impl Iterator<Item = &str> {

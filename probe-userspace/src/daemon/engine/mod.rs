@@ -11,6 +11,7 @@ mod candidate;
 mod clock;
 mod confirm;
 mod counters;
+mod coverage;
 mod database;
 mod directive;
 mod endpoints;
@@ -75,6 +76,7 @@ use crate::{
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
     geo::Location,
+    link,
     policy::Policy,
 };
 
@@ -201,6 +203,7 @@ struct Engine {
     network: network::Network,
     endpoints: endpoints::Endpoints,
     attachments: interfaces::Attachments,
+    coverage: coverage::Coverage,
     /// Seconds since the start, as far as there was nothing else to do.
     n_ticks: u64,
     naming: watch::Sender<Arc<Naming>>,
@@ -312,6 +315,7 @@ impl Engine {
             network,
             endpoints: endpoints::Endpoints::default(),
             attachments: interfaces::Attachments::default(),
+            coverage: coverage::Coverage::default(),
             n_ticks: 0,
             naming,
             notifier: Notifier::from_environment(),
@@ -330,6 +334,10 @@ impl Engine {
         self.notify();
         self.tell_watchers();
         while let Some(event) = inbox.blocking_recv() {
+            // Before anything is concluded from a word that somebody else wrote.
+            if self.dataplane.is_state_changed() {
+                self.inspect();
+            }
             self.settle();
             let is_question = matches!(
                 event,
@@ -450,9 +458,12 @@ impl Engine {
         if self.problems.has(&Topic::Failsafe) {
             self.set_failsafe();
         }
-        if is_due || self.problems.has(&Topic::Network) || self.problems.has(&Topic::Targets) {
+        let is_unsettled = self.problems.has(&Topic::Network) || self.problems.has(&Topic::Targets);
+        // Netlink may have lost what it had to tell.
+        if is_due || is_unsettled || link::snapshot().is_ok_and(|links| links != self.network.links) {
             self.look_at_network();
         }
+        self.inspect();
         self.attach_missing();
         self.look_at_trust();
         self.look_at_expiry();

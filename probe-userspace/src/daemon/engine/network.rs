@@ -189,7 +189,7 @@ impl Engine {
 
 fn has_absent(placement: &Placement) -> bool {
     let mut obstacles = placement.obstacles.iter();
-    obstacles.any(|(_, obstacle)| matches!(obstacle, Obstacle::Absent { .. }))
+    obstacles.any(|(_, obstacle)| matches!(obstacle, Obstacle::Absent { .. } | Obstacle::NoMatch { .. }))
 }
 
 fn current_leases() -> Vec<IpAddr> {

@@ -43,6 +43,7 @@ impl Engine {
         status.reverted = self.host_state.reverted.is_some();
         status.problems.extend(self.host_state.reverted_text());
         status.sources = self.source_rows();
+        status.gaps = self.gaps();
         status.is_stored = self.store.has_policy();
         status.halted_services = self.halted_services();
         status.lifts = self.lifts();
@@ -157,6 +158,7 @@ impl Status {
             database: None,
             sources: Vec::new(),
             interfaces: Vec::new(),
+            gaps: crate::daemon::api::Gaps::default(),
             orders: Vec::new(),
             overrides: Vec::new(),
             n_overrides: 0,
