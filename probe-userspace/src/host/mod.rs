@@ -2,6 +2,7 @@
 //! a policy. Pure: text in, [`Host`] out.
 
 mod access;
+mod choice;
 mod endpoints;
 mod failsafe;
 mod frame;
@@ -26,6 +27,10 @@ use toml::de::DeTable;
 
 use self::{
     access::access,
+    choice::{
+        DROP_OR_PASS, EGRESS_HOOKS, EGRESS_SYNONYMS, ENGINES, ENGINE_SYNONYMS, FIELDS, MODES, MODE_SYNONYMS,
+        PASS_OR_DROP, TAMPERING,
+    },
     endpoints::{bundle_servers, time_servers},
     failsafe::{dhcp_servers, failsafe},
     frame::nat64_prefixes,
@@ -36,10 +41,12 @@ use self::{
 };
 pub use self::{
     access::{Access, Principal, Role},
+    choice::{EgressHook, EngineChoice, FieldChoice, ModeChoice, Tampering},
+    endpoints::BundleServer,
+    metrics::Metrics,
     probe::Probe,
     source::{Source, SourceKind, SourceUrl},
 };
-pub use self::{endpoints::BundleServer, metrics::Metrics};
 use crate::{
     compile::FrameSettings,
     diagnostic::Diagnostic,
@@ -51,56 +58,6 @@ use crate::{
         value::{choice, flag, possibly_empty_list, string, text},
     },
 };
-
-/// What to do if an interface's driver has no native XDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModeChoice {
-    /// Native if the driver has it, else skb; the state says which.
-    #[default]
-    AllowSkb,
-    /// Refuse to attach.
-    RequireNative,
-    /// Always skb.
-    Skb,
-}
-
-/// What is done about what somebody else changes in the kernel. It is recorded and shown in either case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tampering {
-    /// It is put back.
-    #[default]
-    Repair,
-    /// It is left.
-    Report,
-}
-
-/// The kernel's hook for leaving packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EgressHook {
-    /// tcx where the kernel has it (Linux 6.6), else clsact.
-    #[default]
-    Auto,
-    /// A tcx link: pinned like XDP links.
-    Tcx,
-    /// A classifier on the clsact qdisc.
-    Clsact,
-}
-
-/// How addresses are looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineChoice {
-    /// The index, unless a table is very small, or too large for it.
-    #[default]
-    Auto,
-    /// Tables made for look-ups.
-    Index,
-    /// The kernel's longest-prefix-match tries.
-    Lpm,
-}
 
 /// Sizes of the shared tables that a host may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,17 +159,6 @@ impl Host {
     }
 }
 
-/// Order of the country fields of a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FieldChoice {
-    /// `country`, then `registered_country`: where the address is used.
-    #[default]
-    CountryFirst,
-    /// `registered_country`, then `country`: where its holder is registered.
-    RegisteredFirst,
-}
-
 const ROOT: Shape = Shape {
     label: "the host file",
     keys: &[
@@ -283,47 +229,6 @@ const ROOT: Shape = Shape {
         ("exemption", "this belongs to a policy"),
     ],
 };
-
-const FIELDS: &[(&str, FieldChoice)] = &[
-    ("country", FieldChoice::CountryFirst),
-    ("registered_country", FieldChoice::RegisteredFirst),
-];
-
-const MODES: &[(&str, ModeChoice)] = &[
-    ("allow-skb", ModeChoice::AllowSkb),
-    ("require-native", ModeChoice::RequireNative),
-    ("skb", ModeChoice::Skb),
-];
-
-const MODE_SYNONYMS: &[(&str, &str)] = &[
-    ("generic", "skb"),
-    ("native", "require-native"),
-    ("drv", "require-native"),
-    ("driver", "require-native"),
-    ("auto", "allow-skb"),
-];
-
-const EGRESS_HOOKS: &[(&str, EgressHook)] = &[
-    ("auto", EgressHook::Auto),
-    ("tcx", EgressHook::Tcx),
-    ("clsact", EgressHook::Clsact),
-];
-
-const EGRESS_SYNONYMS: &[(&str, &str)] = &[("tc", "clsact"), ("netlink", "clsact"), ("link", "tcx")];
-
-const ENGINES: &[(&str, EngineChoice)] = &[
-    ("auto", EngineChoice::Auto),
-    ("index", EngineChoice::Index),
-    ("lpm", EngineChoice::Lpm),
-];
-
-const ENGINE_SYNONYMS: &[(&str, &str)] = &[("trie", "lpm"), ("lpm-trie", "lpm"), ("dxr", "index")];
-
-const TAMPERING: &[(&str, Tampering)] = &[("repair", Tampering::Repair), ("report", Tampering::Report)];
-
-/// `true`: what is meant passes.
-const PASS_OR_DROP: &[(&str, bool)] = &[("pass", true), ("drop", false)];
-const DROP_OR_PASS: &[(&str, bool)] = &[("drop", false), ("pass", true)];
 
 /// Sizes of tables: from what is useful at all to half a GiB.
 const TABLE_ENTRIES: RangeInclusive<u32> = 1024..=4_194_304;

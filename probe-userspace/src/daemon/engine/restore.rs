@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{Engine, Status};
-use crate::daemon::{events::Naming, settings::Settings};
+use crate::daemon::{events::Naming, metrics::Figures, settings::Settings};
 
 /// What was put in force.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub struct Restored {
 pub fn restore(settings: Settings) -> anyhow::Result<Restored> {
     let (snapshot, _status) = watch::channel(Arc::new(Status::starting()));
     let (naming, _names) = watch::channel(Arc::new(Naming::default()));
-    let mut engine = Engine::open(settings, snapshot, naming)?;
+    let (figures, _figures) = watch::channel(Arc::new(Figures::starting()));
+    let mut engine = Engine::open(settings, snapshot, figures, naming)?;
     engine.start();
     let restored = Restored {
         status: engine.status(),
