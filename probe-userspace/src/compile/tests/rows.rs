@@ -117,6 +117,11 @@ fn every_set_of_services_is_sampled_for_every_class_that_fares_otherwise() {
         );
     }
     // What hides its protocol may be for the service; IPv4 hides none.
+    let of_v6 = Policy {
+        services: vec![service("web", &["192.0.2.0/24", "3fff::/32"], &[443..=443])],
+        ..web_policy()
+    };
+    let sampled = samples(&compiled(&of_v6, 1_000), None, Instant(1_000));
     let hidden: Vec<_> = sampled
         .iter()
         .filter(|sample| sample.heading.protocol == Some(60) && sample.expected.0.class == russia)
@@ -124,7 +129,8 @@ fn every_set_of_services_is_sampled_for_every_class_that_fares_otherwise() {
     assert!(
         hidden
             .iter()
-            .any(|sample| sample.expected.0.action == Action::Drop)
+            .any(|sample| sample.expected.0.action == Action::Drop),
+        "{hidden:?}"
     );
     assert!(hidden.iter().all(|sample| sample.address.is_ipv6()), "{hidden:?}");
     let draining = Policy {
