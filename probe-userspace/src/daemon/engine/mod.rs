@@ -52,15 +52,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Refusal,
     amendments::StoredAmendments,
-    api::{
-        Applied, ApplyRequest, BundleRef, Confirmed, ExplainQuery, Explained, HaltReply, HaltRequest,
-        HistoryReply, LastPublish, LiftReply, LiftRequest, LocateQuery, Located, Pushed, ResumeReply,
-        ResumeRequest, RollbackRequest, RolledBack, SourceRow, Status, UnliftReply, UnliftRequest,
-        UnmanageRequest, Unmanaged,
-    },
+    api::{BundleRef, LastPublish, SourceRow, Status},
     clock::ClockWatch,
     events::{Hub, Naming},
-    fetch::{Candidate, Taken},
     history::History,
     incoming::Incoming,
     kept::Kept,
@@ -74,7 +68,7 @@ use super::{
     upload::Held,
 };
 use crate::{
-    audit::{Actor, Journal},
+    audit::Journal,
     bundle::{DatabaseNeed, trust::Trust},
     compile::Image,
     dataplane::{self, Dataplane, EventRing},
