@@ -20,7 +20,7 @@ use std::{
 use integration_tests::{booted, cordon_process::binary};
 
 /// Version of the packages that a test upgrades to.
-const NEXT: &str = "0.0.9";
+const NEXT: &str = concat!(env!("CARGO_PKG_VERSION"), "+next");
 
 /// Packages of the binary under test, made once: the .deb, the .rpm, the tarball, and a later .deb.
 struct Packages {
