@@ -72,6 +72,41 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The contestants of a contest, and rows that say who could not take part.
+struct Field<'a> {
+    contest: &'a str,
+    contestants: Vec<Contestant>,
+    absent: Vec<Row>,
+}
+
+impl<'a> Field<'a> {
+    fn new(contest: &'a str, own: Vec<Contestant>) -> Self {
+        Self {
+            contest,
+            contestants: own,
+            absent: Vec::new(),
+        }
+    }
+
+    /// A peer that this machine may not be able to run: the others go on without it.
+    fn peer(&mut self, who: &str, made: anyhow::Result<Contestant>) {
+        match made {
+            Ok(contestant) => self.contestants.push(contestant),
+            Err(error) => {
+                let names = (name::CORDON, who);
+                let why = format!("it cannot be set up here: {error:#}");
+                self.absent.push(Row::not_comparable(
+                    Group::Packets,
+                    self.contest,
+                    Unit::Ns,
+                    names,
+                    why,
+                ));
+            }
+        }
+    }
+}
+
 /// The seven-country list, every packet from it.
 fn seven_dropped(bench: &Bench, list: &List, family: u8, rng: &mut Rng) -> anyhow::Result<Vec<Row>> {
     let name = format!("IPv{family}, 7 countries, all dropped");
@@ -79,21 +114,22 @@ fn seven_dropped(bench: &Bench, list: &List, family: u8, rng: &mut Rng) -> anyho
     let policy = images::drop_countries(&SEVEN);
     let image = |text: &str| images::image(text, &bench.world);
     let list_only = images::location(&list.database(|class| bench.world.classes.name(class).to_owned()))?;
-    let contestants = vec![
+    let own = vec![
         Contestant::drop_only()?,
         Contestant::lpm(list, false)?,
-        Contestant::nft_raw(list)?,
-        Contestant::nft_ingress(list)?,
-        Contestant::ipset(list)?,
         Contestant::cordon(name::CORDON, &image(&policy)?)?,
         Contestant::cordon(LIST_ONLY, &images::image(&policy, &list_only)?)?,
         Contestant::cordon("cordon with a service", &image(&for_a_service(&policy))?)?,
         Contestant::cordon("cordon with events", &image(&format!("{policy}[events]\n"))?)?,
     ];
+    let mut field = Field::new(&name, own);
+    field.peer(name::NFT_RAW, Contestant::nft_raw(list));
+    field.peer(name::NFT_INGRESS, Contestant::nft_ingress(list));
+    field.peer(name::IPSET, Contestant::ipset(list));
     let sources = list.draw(family, N_SOURCES, rng);
-    let contest = compete(bench, &name, &contestants, &sources, Outcome::Dropped)?;
-    let share = generators_share(bench, &name, &sources)?;
-    let mut rows = vec![share];
+    let contest = compete(bench, &name, &field.contestants, &sources, Outcome::Dropped)?;
+    let mut rows = field.absent;
+    rows.push(generators_share(bench, &name, &sources)?);
     for subject in [name::CORDON, LIST_ONLY] {
         for row in contest.rows(subject)? {
             rows.push(match against(&row) {
@@ -122,17 +158,20 @@ fn others_passed(
     let name = format!("IPv{family}, 7 countries listed, all from elsewhere passed");
     eprintln!("packets: {name} ...");
     let image = images::image(&images::drop_countries(&SEVEN), &bench.world)?;
-    let contestants = vec![
+    let own = vec![
         Contestant::pass_only()?,
         Contestant::lpm(list, false)?,
-        Contestant::nft_raw(list)?,
-        Contestant::nft_ingress(list)?,
-        Contestant::ipset(list)?,
         Contestant::cordon(name::CORDON, &image)?,
     ];
+    let mut field = Field::new(&name, own);
+    field.peer(name::NFT_RAW, Contestant::nft_raw(list));
+    field.peer(name::NFT_INGRESS, Contestant::nft_ingress(list));
+    field.peer(name::IPSET, Contestant::ipset(list));
     let sources = others.draw(family, N_SOURCES, rng);
-    let contest = compete(bench, &name, &contestants, &sources, Outcome::Passed)?;
-    contest.rows(name::CORDON)
+    let contest = compete(bench, &name, &field.contestants, &sources, Outcome::Passed)?;
+    let mut rows = field.absent;
+    rows.extend(contest.rows(name::CORDON)?);
+    Ok(rows)
 }
 
 /// Everything that has a place, counted by country where that can be done.
@@ -140,19 +179,21 @@ fn world_dropped(bench: &Bench, list: &List, family: u8, rng: &mut Rng) -> anyho
     let name = format!("IPv{family}, world table, all dropped, counted by country");
     eprintln!("packets: {name} ...");
     let image = world_image(bench)?;
-    let contestants = vec![
+    let own = vec![
         Contestant::drop_only()?,
         Contestant::lpm(list, true)?,
-        Contestant::nft_raw(list)?,
-        Contestant::ipset(list)?,
         Contestant::cordon(name::CORDON, &image)?,
     ];
+    let mut field = Field::new(&name, own);
+    field.peer(name::NFT_RAW, Contestant::nft_raw(list));
+    field.peer(name::IPSET, Contestant::ipset(list));
     let sources = list.draw(family, N_SOURCES, rng);
-    let contest = compete(bench, &name, &contestants, &sources, Outcome::Dropped)?;
-    Ok(contest
-        .rows(name::CORDON)?
+    let contest = compete(bench, &name, &field.contestants, &sources, Outcome::Dropped)?;
+    let rows = contest.rows(name::CORDON)?;
+    Ok(field
+        .absent
         .into_iter()
-        .map(|row| match against(&row) {
+        .chain(rows.into_iter().map(|row| match against(&row) {
             name::DROP_ONLY => row.aiming(Aim::RatioAtLeast(0.72)),
             name::LPM => row.aiming(Aim::RatioAtLeast(3.0)),
             name::NFT_RAW | name::IPSET => Row {
@@ -160,7 +201,7 @@ fn world_dropped(bench: &Bench, list: &List, family: u8, rng: &mut Rng) -> anyho
                 ..row
             },
             _ => row,
-        })
+        }))
         .collect())
 }
 
@@ -179,12 +220,16 @@ fn exact_addresses(bench: &Bench, list: &List, rng: &mut Rng) -> anyhow::Result<
     addresses.sort_unstable();
     addresses.dedup();
     let image = images::image(&images::drop_countries(&SEVEN), &bench.world)?;
-    let contestants = vec![
+    let own = vec![
         Contestant::drop_only()?,
-        Contestant::xdp_filter(&addresses)?,
         Contestant::cordon(name::CORDON, &image)?,
     ];
-    compete(bench, &name, &contestants, &sources, Outcome::Dropped)?.rows(name::CORDON)
+    let mut field = Field::new(&name, own);
+    field.peer(name::XDP_FILTER, Contestant::xdp_filter(&addresses));
+    let contest = compete(bench, &name, &field.contestants, &sources, Outcome::Dropped)?;
+    let mut rows = field.absent;
+    rows.extend(contest.rows(name::CORDON)?);
+    Ok(rows)
 }
 
 /// A policy that drops every source but private ones.
