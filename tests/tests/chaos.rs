@@ -218,7 +218,11 @@ fn ends(n: usize, mut end: impl FnMut(&mut Cordon<'_>)) {
     assert_eq!([n_leaked, n_lost], [0, 0]);
     assert_eq!(status["gaps"]["n"], 0, "{status:#}");
     let first = first.unwrap_or_default();
-    assert_eq!(first[1..], last[1..], "descriptors and maps");
+    // A connection may be on its way out.
+    assert!(
+        last[1] <= first[1] + 2 && last[2] == first[2],
+        "{first:?} {last:?}"
+    );
     assert!(last[0] < first[0] + (4 << 10), "{first:?} {last:?}");
 }
 

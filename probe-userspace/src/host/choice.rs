@@ -86,7 +86,8 @@ pub(super) const EGRESS_HOOKS: &[(&str, EgressHook)] = &[
     ("clsact", EgressHook::Clsact),
 ];
 
-pub(super) const EGRESS_SYNONYMS: &[(&str, &str)] = &[("tc", "clsact"), ("netlink", "clsact"), ("link", "tcx")];
+pub(super) const EGRESS_SYNONYMS: &[(&str, &str)] =
+    &[("tc", "clsact"), ("netlink", "clsact"), ("link", "tcx")];
 
 pub(super) const ENGINES: &[(&str, EngineChoice)] = &[
     ("auto", EngineChoice::Auto),
@@ -96,7 +97,8 @@ pub(super) const ENGINES: &[(&str, EngineChoice)] = &[
 
 pub(super) const ENGINE_SYNONYMS: &[(&str, &str)] = &[("trie", "lpm"), ("lpm-trie", "lpm"), ("dxr", "index")];
 
-pub(super) const TAMPERING: &[(&str, Tampering)] = &[("repair", Tampering::Repair), ("report", Tampering::Report)];
+pub(super) const TAMPERING: &[(&str, Tampering)] =
+    &[("repair", Tampering::Repair), ("report", Tampering::Report)];
 
 /// `true`: what is meant passes.
 pub(super) const PASS_OR_DROP: &[(&str, bool)] = &[("pass", true), ("drop", false)];

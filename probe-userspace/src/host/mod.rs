@@ -28,7 +28,7 @@ use toml::de::DeTable;
 use self::{
     access::access,
     choice::{
-        DROP_OR_PASS, EGRESS_HOOKS, EGRESS_SYNONYMS, ENGINES, ENGINE_SYNONYMS, FIELDS, MODES, MODE_SYNONYMS,
+        DROP_OR_PASS, EGRESS_HOOKS, EGRESS_SYNONYMS, ENGINE_SYNONYMS, ENGINES, FIELDS, MODE_SYNONYMS, MODES,
         PASS_OR_DROP, TAMPERING,
     },
     endpoints::{bundle_servers, time_servers},

@@ -226,30 +226,6 @@ fn not_comparable(rows: &[Row]) -> String {
     format!("\nNot comparable, or not quite:\n\n{text}")
 }
 
-/// Prints what look-ups cost.
-pub fn print_lookups(rows: &[Row]) {
-    println!("| look-up | who, ns | against, ns | ratio: min | median | max |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
-    for row in rows {
-        let median = |spread: &Option<Spread>| spread.as_ref().map_or(f64::NAN, |spread| spread.median);
-        if let Some(other) = &row.against
-            && let Some(ratio) = &other.ratio
-        {
-            println!(
-                "| {} | {} {:.1} | {} {:.1} | {:.2} | **{:.2}** | {:.2} |",
-                row.name,
-                row.subject,
-                median(&row.value),
-                other.name,
-                median(&other.value),
-                ratio.min,
-                ratio.median,
-                ratio.max
-            );
-        }
-    }
-}
-
 /// Prints the comparison of two builds.
 pub fn print_paths(rows: &[PathRow]) {
     println!("| one prefix, one frame | before, ns | this build, ns | ratio: min | median | max |");

@@ -1,3 +1,5 @@
+//! Interfaces that come, go, and change their names: judged from the first packet on, or on record.
+
 use std::{thread, time::Duration};
 
 use integration_tests::{
@@ -62,6 +64,7 @@ fn an_interface_that_is_made_again_leaks_only_in_recorded_gaps() {
         status["problems"][0].as_str().unwrap().contains("wan*"),
         "{status:#}"
     );
+    let pins = ids(&cordon).len();
     let mut first = None;
     let (mut n_leaked, mut n_lost) = (0, 0);
     let n = count(3, 100);
@@ -69,7 +72,6 @@ fn an_interface_that_is_made_again_leaks_only_in_recorded_gaps() {
         // It comes up after it is judged: no gap, and by another name it is judged as well, and after it was down.
         make(lab);
         wait_for(&cordon, |status| is_judged(status, SECOND));
-        let pins = ids(&cordon).len();
         batch(lab, &format!("link set {SECOND} up"));
         let mut passed = vec![through(lab, SECOND)];
         batch(lab, &format!("link set {SECOND} down"));
@@ -82,13 +84,12 @@ fn an_interface_that_is_made_again_leaks_only_in_recorded_gaps() {
         batch(lab, &format!("link delete {RENAMED}"));
         let status = wait_for(&cordon, |status| !is_judged(status, RENAMED));
         let takes = takes(cordon.pid().unwrap());
-        first.get_or_insert((pins, takes));
+        first.get_or_insert(takes);
         assert_eq!(status["gaps"]["n"], 0, "{status:#}");
-        assert_eq!(first.unwrap().0, pins, "pins");
     }
     // The pin of an interface that is gone goes with the next look.
     thread::sleep(Duration::from_secs(3));
-    let (pins, before) = first.unwrap();
+    let before = first.unwrap();
     let after = takes(cordon.pid().unwrap());
     eprintln!(
         "{n} times made, renamed, down and up, deleted: {n_leaked} leaked, {n_lost} dropped wrongly; {pins} pins, then {}; RSS \
@@ -96,9 +97,9 @@ fn an_interface_that_is_made_again_leaks_only_in_recorded_gaps() {
         ids(&cordon).len()
     );
     assert_eq!([n_leaked, n_lost], [0, 0]);
-    assert_eq!(ids(&cordon).len(), pins - 1);
+    assert_eq!(ids(&cordon).len(), pins, "pins");
     assert!(
-        after[1] <= before[1] && after[2] <= before[2],
+        after[1] <= before[1] + 2 && after[2] <= before[2],
         "{before:?} {after:?}"
     );
     assert!(after[0] < before[0] + (4 << 10), "{before:?} {after:?}");

@@ -1,3 +1,5 @@
+//! What somebody else changes in the kernel is put back, or only told, as the host file has it.
+
 use std::fs;
 
 use aya::{

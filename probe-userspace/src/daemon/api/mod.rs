@@ -3,6 +3,7 @@
 //! Instants are RFC 3339 text, digests lower-case hexadecimal.
 
 mod exempt;
+mod gap;
 mod halt;
 mod health;
 mod history;
@@ -21,6 +22,7 @@ pub use self::{
         AddRequest, Exempted, ExemptionQuery, Exemptions, ExplainedExemption, RemoveQuery, RenewRequest,
         SyncQuery, Synced,
     },
+    gap::{Gap, Gaps},
     halt::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
     health::Health,
     history::{Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
@@ -348,31 +350,6 @@ pub struct Status {
     pub version: String,
     /// Version of what is pinned.
     pub abi_version: u32,
-}
-
-/// Times in which packets came by unjudged, since the state directory was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gaps {
-    /// How many are over.
-    pub n: u64,
-    /// At most so many packets came by in them.
-    pub packets: u64,
-    /// The last ones, oldest first, and those that are not over.
-    pub last: Vec<Gap>,
-}
-
-/// A time in which an interface should have been judged and was not, while packets came by it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// Its name.
-    pub interface: String,
-    /// From when on it may have been unjudged.
-    pub from: String,
-    /// When it was judged again; absent: it is not.
-    #[serde(default)]
-    pub to: Option<String>,
-    /// At most so many packets came by unjudged.
-    pub packets: u64,
 }
 
 /// What became of events.
