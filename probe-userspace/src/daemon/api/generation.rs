@@ -21,7 +21,7 @@ pub struct Generation {
     /// How IPv6 addresses are looked up.
     #[serde(default)]
     pub engine_v6: String,
-    /// Location prefixes that are in an LPM trie; an index leaves none to one. Absent: unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lpm_prefixes: Option<usize>,
+    /// Location prefixes that are in an LPM trie; an index leaves none to one.
+    #[serde(default)]
+    pub lpm_prefixes: usize,
 }
