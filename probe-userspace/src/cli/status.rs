@@ -150,15 +150,11 @@ fn details(status: &Status) -> Vec<Vec<String>> {
                 short(&generation.location_digest)
             ),
         );
-        let in_tries = match generation.lpm_prefixes {
-            Some(n) => format!("; {n} prefixes in LPM tries"),
-            None => String::new(),
-        };
         add(
             "look-up",
             format!(
-                "IPv4 by {}, IPv6 by {}{in_tries}",
-                generation.engine_v4, generation.engine_v6
+                "IPv4 by {}, IPv6 by {}; {} prefixes in LPM tries",
+                generation.engine_v4, generation.engine_v6, generation.lpm_prefixes
             ),
         );
     }

@@ -131,7 +131,7 @@ mod tests {
                 location_digest: String::new(),
                 engine_v4: "index".to_owned(),
                 engine_v6: "index".to_owned(),
-                lpm_prefixes: Some(0),
+                lpm_prefixes: 0,
             }),
             database: Some(Database {
                 origin: "embedded".to_owned(),

@@ -23,7 +23,7 @@ use probe_common::{
 use super::{
     DataplaneError, counters,
     fill::{fill, typed},
-    location::LocationTables,
+    location::{self, LocationTables},
     object::Loaders,
     pins,
     shape::Shape,
@@ -43,6 +43,8 @@ pub struct Generation {
     pub dir: PathBuf,
     /// The side-effect-free sibling.
     pub sample: Xdp,
+    /// See [`location::lpm_prefixes`].
+    pub lpm_prefixes: usize,
     /// The image, if it is known: made here, or recognised after adoption.
     pub image: Option<Arc<Image>>,
     /// Time that loading took: the program that judges packets, its sibling. Known if this process made it.
@@ -169,6 +171,7 @@ impl Generation {
             dir: dir.to_owned(),
             sample: Xdp::from_pin(dir.join(program::SAMPLE), XdpAttachType::Interface)
                 .map_err(|error| failed(program::SAMPLE, &error))?,
+            lpm_prefixes: location::lpm_prefixes(dir)?,
             image: None,
             loads: None,
             counters: Arc::new(

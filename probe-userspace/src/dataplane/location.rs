@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use probe_common::{index, map_name};
+use aya::{
+    Pod,
+    maps::{Map, MapData, MapError, lpm_trie::LpmTrie},
+};
+use probe_common::{ClassValue, index, map_name};
 
 use super::{Dataplane, DataplaneError, generation::Generation};
 use crate::{
@@ -129,20 +133,26 @@ impl Generation {
             _ => "index",
         })
     }
+}
 
-    /// Location prefixes that are in an LPM trie, as far as they are known.
-    pub(super) fn lpm_prefixes(&self) -> Option<usize> {
-        let n_prefixes = match &self.image {
-            Some(image) => [image.location.prefixes_v4.len(), image.location.prefixes_v6.len()].map(Some),
-            None => [None; 2],
-        };
-        let families = [index::OF_V4, index::OF_V6].into_iter().zip(n_prefixes);
-        families
-            .map(|(family, n_prefixes)| match self.meta.indexed & family {
-                0 => n_prefixes,
-                _ => Some(0),
-            })
-            .sum()
+/// Prefixes in the location tries that are pinned in a directory: an index leaves none to one.
+pub fn lpm_prefixes(dir: &Path) -> Result<usize, DataplaneError> {
+    Ok(in_trie::<[u8; 4]>(dir, map_name::LOCATION_V4)? + in_trie::<[u8; 16]>(dir, map_name::LOCATION_V6)?)
+}
+
+/// A trie is made as large as it has prefixes, but none can be made of size 0.
+fn in_trie<A: Pod>(dir: &Path, name: &str) -> Result<usize, DataplaneError> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        DataplaneError::kernel(format!("reading {}", dir.join(name).display()), error)
+    };
+    let map = MapData::from_pin(dir.join(name)).map_err(|error| failed(&error))?;
+    let size = map.info().map_err(|error| failed(&error))?.max_entries();
+    let trie: LpmTrie<_, A, ClassValue> = Map::LpmTrie(map)
+        .try_into()
+        .map_err(|error: MapError| failed(&error))?;
+    match trie.keys().next() {
+        None => Ok(0),
+        Some(first) => first.map(|_| size as usize).map_err(|error| failed(&error)),
     }
 }
 

@@ -485,7 +485,7 @@ impl Generation {
             image_digest: hex(&self.meta.image_digest),
             location_digest: hex(&self.meta.location_digest),
             engines: self.engines(),
-            lpm_prefixes: self.lpm_prefixes(),
+            lpm_prefixes: self.lpm_prefixes,
             is_both: self.meta.needs & need::BOTH != 0,
         }
     }

@@ -80,8 +80,8 @@ pub struct GenerationInfo {
     pub location_digest: String,
     /// The engines of its location tables, IPv4 and IPv6: `index` or `lpm`.
     pub engines: [&'static str; 2],
-    /// Location prefixes that are in an LPM trie: an index leaves none to one. `None` if nobody knows any more.
-    pub lpm_prefixes: Option<usize>,
+    /// Location prefixes that are in an LPM trie: an index leaves none to one.
+    pub lpm_prefixes: usize,
     /// Whether it judges leaving packets too.
     pub is_both: bool,
 }

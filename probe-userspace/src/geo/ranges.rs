@@ -52,7 +52,7 @@ impl<A: Address> Ranges<A> {
     }
 
     /// Starts and classes of the runs, with one for the addresses before the first.
-    pub(super) fn from_first(&self) -> (Cow<'_, [A]>, Cow<'_, [u16]>) {
+    pub(super) fn whole_space(&self) -> (Cow<'_, [A]>, Cow<'_, [u16]>) {
         match self.starts.first() {
             Some(first) if *first == A::FIRST => (Cow::from(&self.starts), Cow::from(&self.classes)),
             _ => (

@@ -4,6 +4,7 @@
 
 mod exempt;
 mod gap;
+mod generation;
 mod halt;
 mod health;
 mod history;
@@ -23,6 +24,7 @@ pub use self::{
         SyncQuery, Synced,
     },
     gap::{Gap, Gaps},
+    generation::Generation,
     halt::{HaltReply, HaltRequest, Halted, ResumeReply, ResumeRequest, ServiceHalted},
     health::Health,
     history::{Ended, HistoryEntry, HistoryReply, RollbackRequest, RolledBack},
@@ -383,30 +385,6 @@ pub struct PolicyRef {
     pub name: String,
     /// SHA-256 of its text.
     pub sha256: String,
-}
-
-/// A generation in the kernel.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Generation {
-    /// Number.
-    pub number: u32,
-    /// Slot.
-    pub slot: u8,
-    /// When it was published.
-    pub published: String,
-    /// Digest of the image.
-    pub image_digest: String,
-    /// Digest of the location tables.
-    pub location_digest: String,
-    /// How IPv4 addresses are looked up: `index` or `lpm`.
-    #[serde(default)]
-    pub engine_v4: String,
-    /// How IPv6 addresses are looked up.
-    #[serde(default)]
-    pub engine_v6: String,
-    /// Location prefixes that are in an LPM trie; an index leaves none to one. Absent: unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lpm_prefixes: Option<usize>,
 }
 
 /// The GeoIP database in force.

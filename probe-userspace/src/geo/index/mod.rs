@@ -14,11 +14,13 @@ use probe_common::index::{BLOCK_WORDS, Block, MAX_PAGES, PAGE_BLOCKS, Page};
 
 use super::ranges::Ranges;
 
+const MAX_MIB: usize = (MAX_PAGES as usize * size_of::<Page>()) >> 20;
+
 /// The tables would be larger, or a look-up longer, than the index allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooLarge {
     /// More pages than a table may have.
-    #[error("it takes more than the {} MiB that an index may have", u64::from(MAX_PAGES) * size_of::<Page>() as u64 >> 20)]
+    #[error("it takes more than the {MAX_MIB} MiB that an index may have")]
     Pages,
     /// More steps than a look-up may have.
     #[error("a look-up takes more than {} steps", probe_common::index::v6::MAX_STEPS)]

@@ -43,7 +43,7 @@ impl Runs<'_> {
 }
 
 pub(super) fn build(ranges: &Ranges<u32>) -> Result<Vec<u32>, TooLarge> {
-    let (starts, classes) = ranges.from_first();
+    let (starts, classes) = ranges.whole_space();
     let n_classes = classes.iter().max().map_or(1, |class| usize::from(*class) + 1);
     let mut runs = Runs {
         starts: &starts,

@@ -73,7 +73,7 @@ struct Builder<'a> {
 }
 
 pub(super) fn build(ranges: &Ranges<u128>) -> Result<Vec<u32>, TooLarge> {
-    let (starts, classes) = ranges.from_first();
+    let (starts, classes) = ranges.whole_space();
     let mut builder = Builder {
         starts: &starts,
         classes: &classes,
