@@ -53,9 +53,10 @@ impl Heading {
         }
     }
 
-    /// Whether it opens a connection and can be seen to: not in a later fragment.
-    fn is_opening(&self) -> bool {
-        self.opens && matches!(self.protocol, Some(TCP | UDP)) && self.port.is_some()
+    /// Whether it opens a connection and can be seen to, not in a later fragment; or hides whether it does.
+    fn is_opening(&self, source: IpAddr) -> bool {
+        let is_hidden = Transport::of(self, source.is_ipv6()) == Transport::Unknown;
+        is_hidden || self.opens && matches!(self.protocol, Some(TCP | UDP)) && self.port.is_some()
     }
 
     /// Whether it is a tunnel that other packets may travel in: IPIP, 6in4, GRE, VXLAN, Geneve.
@@ -154,7 +155,7 @@ pub(super) fn judge(judged: &Judged<'_>, decision: impl Fn(u8) -> Decision) -> (
         Action::Mark => Reason::PolicyMark,
         Action::Limit => Reason::WithinLimit,
         Action::Redirect => Reason::PolicyRedirect,
-        Action::Drain if judged.heading.is_opening() => Reason::PolicyDrain,
+        Action::Drain if judged.heading.is_opening(judged.source) => Reason::PolicyDrain,
         Action::Drain => Reason::DrainPass,
         Action::Reject => Reason::PolicyReject,
         Action::Drop => Reason::PolicyDrop,

@@ -148,8 +148,8 @@ fn every_set_of_services_is_sampled_for_every_class_that_fares_otherwise() {
         reasons.contains(&Reason::PolicyDrain)
     };
     assert!(
-        reasons(6) && reasons(17),
-        "connections that open are among the samples of a drain"
+        reasons(6) && reasons(17) && reasons(60),
+        "connections that open, and what hides its protocol, are among the samples of a drain"
     );
 }
 
