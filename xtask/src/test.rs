@@ -140,7 +140,7 @@ impl Place {
             (Self::Anywhere, _) => Vec::new(),
             // A filter is for few tests: whichever they are, they run alone.
             (Self::Alone, Some(_)) => vec!["--test-threads=1"],
-            (Self::Alone, None) => [&["--test-threads=1"], &ALONE[..]].concat(),
+            (Self::Alone, None) => [&["--test-threads=1"][..], ALONE].concat(),
             (Self::BesideOthers, _) => {
                 let skips = ALONE.iter().flat_map(|module| ["--skip", module]);
                 ["--test-threads=2"].into_iter().chain(skips).collect()

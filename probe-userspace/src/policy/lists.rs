@@ -332,7 +332,7 @@ fn unknown_order(document: &mut Document<'_>, node: Node<'_>, id: &str, order_id
         "the policy has no orders: remove `orders` to lift the defaults".to_owned()
     } else {
         let ids: Vec<&str> = order_ids.keys().map(String::as_str).take(MAX_SHOWN).collect();
-        format!("orders of this policy: {}", ids.join(", "))
+        format!("orders of this policy: `{}`", ids.join("`, `"))
     };
     document.error(node, "no order has this id", fix);
 }

@@ -50,7 +50,7 @@ impl Image {
             fs::create_dir_all(root.path().join(empty))?;
         }
         let cordon = cordon_process::binary()?;
-        for program in PROGRAMS.map(Path::new).into_iter().chain([tests, &cordon]) {
+        for program in PROGRAMS.map(Path::new).into_iter().chain([tests, cordon]) {
             add_program(&root, program)?;
         }
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
@@ -66,7 +66,7 @@ impl Image {
             fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
         }
         let init = root.path().join("init");
-        fs::write(&init, script(&workspace, tests, &cordon, filters, variables))?;
+        fs::write(&init, script(&workspace, tests, cordon, filters, variables))?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
         let image = NamedTempFile::new_in(dir)?;
         archive(root.path(), &image)?;
