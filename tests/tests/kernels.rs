@@ -4,14 +4,24 @@ use std::path::Path;
 
 use integration_tests::guest::Guest;
 
-/// What runs on the oldest kernel that cordon supports: frames, publishing, adoption, swaps.
-const TESTS: [&str; 3] = [
+/// What runs on the oldest kernel that cordon supports: frames, publishing, adoption, swaps. Not the size of programs: it is
+/// promised of newer verifiers, and this one goes through a quarter more (277,335 instructions; its own limit is a
+/// million).
+const TESTS: [&str; 5] = [
     "corpus::first_rung::the_sum_of_all_counters",
     "publish::",
     "swap::no_packet_sees_a_mixture_of_small_generations",
+    "--skip",
+    "programs_stay_below_their_size",
 ];
 /// What takes many minutes there.
-const TESTS_FULL: [&str; 3] = ["corpus::first_rung::", "publish::", "swap::"];
+const TESTS_FULL: [&str; 5] = [
+    "corpus::first_rung::",
+    "publish::",
+    "swap::",
+    "--skip",
+    "programs_stay_below_their_size",
+];
 
 #[test]
 fn frames_publishes_swaps_and_adoption_on_linux_6_1() {

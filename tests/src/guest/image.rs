@@ -125,7 +125,7 @@ fn script(
         .collect();
     format!(
         "#!/bin/busybox sh\n\
-         export PATH=/bin:/sbin HOME=/root\n\
+         export PATH=/sbin:/bin HOME=/root\n\
          /bin/busybox --install -s /bin\n\
          mount -t proc proc /proc\n\
          mount -t sysfs sysfs /sys\n\

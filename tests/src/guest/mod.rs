@@ -53,7 +53,7 @@ impl Guest {
         })
     }
 
-    /// Boots, runs the tests of `tests` (a test binary) whose names contain one of the filters, with the environment
+    /// Boots, runs the tests of `tests` (a test binary) whose names contain one of the filters (words of the test runner's command line), with the environment
     /// variables, and switches off.
     pub fn run(&self, tests: &Path, filters: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Answer> {
         let image = Image::write(&self.dir, &self.kernel, tests, filters, variables)?;
